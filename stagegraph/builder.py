@@ -1,0 +1,302 @@
+"""The Python builder: a graph written as code, checked as it grows.
+
+::
+
+    g = Graph("hello")
+    g.component("model", LTX2Checkpoint(path="tiny"))
+    text = g.add(LTX2TextEncodingStage(), name="text", prompt=g.input("prompt", str))
+    ...
+    g.output("video", write.path)
+    run = g.run(prompt="a red circle moves right")
+
+It says the same as a manifest and turns into one and back without loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from stagegraph import manifest as manifests
+from stagegraph import plan as plans
+from stagegraph.components import Pool
+from stagegraph.context import Cancellation
+from stagegraph.errors import Fault, GraphError, ManifestError, suggest
+from stagegraph.events import Listener
+from stagegraph.executors import serial
+from stagegraph.executors.serial import Run
+from stagegraph.graph import INPUTS, Draft, Drafts, Input, Ref, bind, read, to_manifest
+from stagegraph.graph import Graph as BoundGraph
+from stagegraph.manifest import Manifest
+from stagegraph.plan import Plan
+from stagegraph.plugins import default_registry
+from stagegraph.ports import REQUIRED, accepts, type_name
+from stagegraph.registry import BASIC_TYPES, Registry
+from stagegraph.stages import StageSpec, spec_of
+
+
+@attrs.frozen
+class Wire:
+    """A value that will flow: what `g.input` and the outputs of a node are. Wire it by giving it to `g.add`."""
+
+    ref: Ref
+    type: Any = attrs.field(repr=type_name)
+
+
+class NodeHandle:
+    """A node of a graph that is being built; its outputs are attributes."""
+
+    def __init__(self, graph: Graph, draft: Draft) -> None:
+        self._graph = graph
+        self._draft = draft
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self._draft.name
+
+    def wire(self, **inputs: Wire | NodeHandle) -> None:
+        """Feed inputs of the node after it was added.
+
+        Raises:
+            GraphError: an input that the stage does not have, that is fed already, or that takes another type.
+        """
+        self._graph._wire(self._draft, inputs)
+
+    def __getattr__(self, port: str) -> Wire:
+        spec: StageSpec = self.__dict__["_draft"].spec
+        if port in spec.outputs:
+            return Wire(Ref(self.name, port), spec.outputs[port].type)
+        if port.startswith("__"):
+            raise AttributeError(port)
+        what = f'{self.name} ({spec.id}) has no output "{port}"'
+        raise AttributeError(str(Fault("unknown_port", what, fix=suggest(port, spec.outputs))))
+
+    def __repr__(self) -> str:
+        return f"<node {self.name}: {self._draft.spec}>"
+
+
+class Graph:
+    """A graph that grows.
+
+    Args:
+        name: what it is called in messages and records.
+        description: what it does.
+        registry: where ids given as strings are looked up; the installed plugins by default, loaded when first needed.
+    """
+
+    def __init__(self, name: str, description: str = "", *, registry: Registry | None = None) -> None:
+        self._drafts = Drafts(name, description)
+        self._registry = registry
+
+    @classmethod
+    def from_manifest(cls, manifest: Manifest, registry: Registry | None = None) -> Graph:
+        """The graph that a manifest describes.
+
+        Raises:
+            GraphError: it names or sets what does not exist; with every fault.
+        """
+        registry = registry or default_registry()
+        graph = cls(manifest.name, manifest.description, registry=registry)
+        drafts, broken, faults = read(manifest, registry)
+        bind(drafts, locate=manifest.locate, broken=broken, faults=faults)
+        graph._drafts = drafts
+        return graph
+
+    @property
+    def name(self) -> str:
+        """The graph's name."""
+        return self._drafts.name
+
+    @property
+    def registry(self) -> Registry:
+        """Where ids are looked up."""
+        if self._registry is None:
+            self._registry = default_registry()
+        return self._registry
+
+    def input(self, name: str, type: Any, default: Any = REQUIRED, *, help: str = "") -> Wire:
+        """Declare a value that the caller of the graph gives; again with the same name and type, the same value."""
+        known = self._drafts.inputs.get(name)
+        if known is None:
+            basic = next((n for n, t in BASIC_TYPES.items() if t is type), None)
+            registered = basic or self.registry.type_name(type) or ""
+            self._drafts.inputs[name] = Input(name, type, default, help, registered)
+        elif known.type != type:
+            what = f"input {name} is declared as {type_name(known.type)} and as {type_name(type)}"
+            raise GraphError(Fault("type_mismatch", what, fix="use one type, or another name"))
+        return Wire(Ref(INPUTS, name), type)
+
+    def component(self, name: str, component: Any) -> str:
+        """Give the graph a component; stages that need one of its parts are lent it.
+
+        Args:
+            name: its name in the graph.
+            component: an instance of a component class.
+
+        Returns:
+            The name, for `components=` of `add` where several components provide the same.
+        """
+        self._new("component", name, self._drafts.components)
+        self._drafts.components[name] = component
+        return name
+
+    def add(
+        self,
+        stage: Any,
+        *,
+        name: str | None = None,
+        components: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
+        **inputs: Wire | NodeHandle,
+    ) -> NodeHandle:
+        """Place a stage in the graph.
+
+        Args:
+            stage: an instance such as `Tint(strength=0.5)`, a stage class with only defaults, or an id.
+            name: the node's name; the last word of the id by default, with a number if it is taken.
+            components: argument -> component name, where several components provide what the stage is lent.
+            params: the params of a stage given by its id.
+            inputs: port -> what feeds it: an input, an output, or a node that has one output.
+
+        Raises:
+            GraphError: the stage is unknown, the name is taken, or a wire does not fit.
+        """
+        instance = self._instance(stage, params or {})
+        spec = spec_of(instance)
+        if name is None:
+            name = self._free_name(spec.id.rpartition(".")[2])
+        self._new("node", name, self._drafts.nodes)
+        draft = Draft(name, spec, instance, components=dict(components or {}))
+        self._wire(draft, inputs)
+        self._drafts.nodes[name] = draft
+        return NodeHandle(self, draft)
+
+    def node(self, name: str) -> NodeHandle:
+        """A node that was added before, or that came with a manifest."""
+        draft = self._drafts.nodes.get(name)
+        if draft is None:
+            fix = suggest(name, self._drafts.nodes)
+            raise GraphError(Fault("unknown_node", f'{self.name} has no node "{name}"', fix=fix))
+        return NodeHandle(self, draft)
+
+    def output(self, name: str, value: Wire | NodeHandle) -> None:
+        """Declare a result of the graph."""
+        self._new("output", name, self._drafts.outputs)
+        self._drafts.outputs[name] = str(self._as_wire(value).ref)
+
+    def bind(self) -> BoundGraph:
+        """The graph, checked and frozen.
+
+        Raises:
+            GraphError: with every fault.
+        """
+        return bind(self._drafts)
+
+    def plan(self, outputs: Iterable[str] | None = None) -> Plan:
+        """What a run would do."""
+        return plans.make(self.bind(), outputs)
+
+    def run(
+        self,
+        *,
+        outputs: Iterable[str] | None = None,
+        on_event: Listener | None = None,
+        pool: Pool | None = None,
+        directory: Path | Callable[[str], Path] | None = None,
+        cancellation: Cancellation | None = None,
+        **inputs: Any,
+    ) -> Run:
+        """Run the graph; `inputs` are its inputs by name, the other arguments those of `executors.serial.run`."""
+        return serial.run(
+            self.plan(outputs), inputs, on_event=on_event, pool=pool, directory=directory, cancellation=cancellation
+        )
+
+    def to_manifest(self) -> Manifest:
+        """The graph as a manifest; `Graph.from_manifest` gives the same graph back."""
+        return to_manifest(self._drafts)
+
+    def dumps(self) -> str:
+        """The graph as YAML text."""
+        return manifests.dumps(self.to_manifest())
+
+    def __repr__(self) -> str:
+        return f"<graph {self.name}: {len(self._drafts.nodes)} nodes>"
+
+    def _instance(self, stage: Any, params: Mapping[str, Any]) -> Any:
+        if isinstance(stage, str):
+            spec = self.registry.stage(stage)
+            if isinstance(spec, Fault):
+                raise GraphError(spec)
+            return spec.factory(**params)
+        if params:
+            what = "params= goes with a stage given by its id"
+            raise GraphError(Fault("invalid_stage", what, fix="give an instance: g.add(Stage(param=...))"))
+        return stage() if isinstance(stage, type) else stage
+
+    def _free_name(self, name: str) -> str:
+        taken = self._drafts.nodes
+        return name if name not in taken else next(n for i in range(2, 10**6) if (n := f"{name}_{i}") not in taken)
+
+    def _new(self, what: str, name: str, taken: Mapping[str, Any]) -> None:
+        if name in taken:
+            raise GraphError(
+                Fault("invalid_name", f'{self.name} has a {what} "{name}" already', fix="use another name")
+            )
+
+    def _wire(self, draft: Draft, inputs: Mapping[str, Wire | NodeHandle]) -> None:
+        for port, value in inputs.items():
+            wire = self._as_wire(value)
+            declared = draft.spec.inputs.get(port)
+            if declared is None:
+                what = f'{draft.name} ({draft.spec.id}) has no input "{port}"'
+                is_param = port in draft.spec.params
+                fix = f"{port} is a param: give it to the stage" if is_param else suggest(port, draft.spec.inputs)
+                raise GraphError(Fault("unknown_port", what, fix=fix))
+            if port in draft.wires:
+                what = f"the input {port} of node {draft.name} is fed from two places"
+                raise GraphError(Fault("duplicate_producer", what, why=f"{draft.wires[port]} and {wire.ref}"))
+            if not accepts(declared.type, wire.type):
+                what = f"{wire.ref} is {type_name(wire.type)}, but {draft.name}.{port} takes {type_name(declared.type)}"
+                raise GraphError(Fault("type_mismatch", what))
+            draft.wires[port] = str(wire.ref)
+
+    def _as_wire(self, value: Any) -> Wire:
+        if isinstance(value, Wire):
+            return value
+        if isinstance(value, NodeHandle):
+            outputs = value._draft.spec.outputs
+            if len(outputs) == 1:
+                return Wire(Ref(value.name, next(iter(outputs))), next(iter(outputs.values())).type)
+            what = f"{value.name} ({value._draft.spec.id}) has {len(outputs) or 'no'} outputs, so name one"
+            fix = " or ".join(f"{value.name}.{port}" for port in outputs)
+            raise GraphError(Fault("ambiguous_port", what, fix=f"use {fix}" if fix else ""))
+        what = f"{value!r} is not something that flows"
+        raise GraphError(
+            Fault("invalid_type", what, fix="wire a g.input(...) or the output of a node; set params on the stage")
+        )
+
+
+def load(name: str | Path, registry: Registry | None = None) -> Graph:
+    """The graph of a manifest file, or of a manifest that a plugin ships: `load("ltx2/text-to-video")`.
+
+    Raises:
+        ManifestError: it cannot be found or read.
+        GraphError: it names or sets what does not exist.
+    """
+    registry = registry or default_registry()
+    return Graph.from_manifest(find(name, registry), registry)
+
+
+def find(name: str | Path, registry: Registry) -> Manifest:
+    """Read the manifest of a path, or of a shipped name; a path wins if it exists or ends like one."""
+    path = Path(name)
+    if path.exists() or path.suffix in (".yaml", ".yml", ".json"):
+        return manifests.load(path)
+    shipped = registry.manifest(str(name))
+    if isinstance(shipped, Fault):
+        raise ManifestError(attrs.evolve(shipped, why=shipped.why or "nor is there a file of this name"))
+    return manifests.load(shipped)

@@ -1,0 +1,203 @@
+"""Every error of the engine.
+
+::
+
+    StagegraphError                exit  what went wrong
+    ├── UsageError                  2    something a person wrote; found before any work starts
+    │   ├── ManifestError                the file: syntax, unknown keys, wrong types
+    │   ├── GraphError                   the graph: names, types, wiring, params
+    │   ├── PlanError                    the request: an output nobody makes
+    │   └── InputError                   the values given to a run
+    ├── MissingError                3    something to install or to download
+    │   ├── PluginError                  a plugin that is absent or broken
+    │   └── ComponentError               weights or libraries that a component needs
+    ├── RunError                    1    work that started and failed
+    │   └── StageError                   one stage of it, with its inputs and its cause
+    └── Cancelled                 130    the user stopped the run
+
+An error carries one or more `Fault` values, so that a console, a log and a JSON reader all show the same facts.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import attrs
+
+#: Code -> what it says. Codes are stable: programs match on them. Plugins add their own under a prefix ("ltx2.…").
+CODES: dict[str, str] = {
+    "syntax": "the file is not YAML 1.2 or JSON, or uses what manifests exclude (aliases, tags, duplicate keys)",
+    "too_large": "the input exceeds a documented limit",
+    "unsupported_version": "the document or stage is of a version that this release does not read",
+    "unknown_key": "a key that this place does not have",
+    "missing_key": "a key that this place requires",
+    "invalid_type": "a value of the wrong type",
+    "invalid_value": "a value of the right type outside its allowed range",
+    "invalid_name": "a name that cannot be used in references",
+    "invalid_stage": "a stage, component or output declaration that cannot be used",
+    "unknown_manifest": "no file and no shipped manifest has this name",
+    "unknown_stage": "no installed plugin registers this stage",
+    "unknown_component": "no installed plugin registers this component kind, or the manifest defines no such component",
+    "unknown_type": "no installed plugin registers this type",
+    "unknown_node": "a reference to a node that the graph does not have",
+    "unknown_port": "a port that the stage does not have",
+    "unknown_input": "an input that the graph does not have",
+    "unknown_param": "a param that the stage does not have",
+    "unknown_output": "an output that the graph does not have",
+    "ambiguous_port": "a reference that names a node with several outputs",
+    "type_mismatch": "an output wired to an input that does not accept its type",
+    "missing_input": "a required input that nothing feeds",
+    "missing_param": "a required param that is not set",
+    "duplicate_producer": "one input fed from two places",
+    "missing_component": "a stage needs a component that no component of the graph provides",
+    "ambiguous_component": "several components of the graph provide what a stage needs",
+    "cycle": "nodes that wait for each other",
+    "plugin_import": "a plugin that fails to import",
+    "plugin_invalid": "a plugin that does not follow the hook specifications",
+    "plugin_conflict": "two plugins that register one name",
+    "component_failed": "a component that could not be loaded",
+    "stage_failed": "a stage raised an exception",
+    "stage_output": "a stage returned something else than it declares",
+    "cancelled": "the run was cancelled",
+}
+
+
+@attrs.frozen
+class Location:
+    """A place in a text file; lines and columns count from 1."""
+
+    file: str
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        return ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+
+
+@attrs.frozen
+class Fault:
+    """One thing that is wrong: what, where, why, and what to type to mend it."""
+
+    code: str
+    what: str
+    where: str = ""
+    why: str = ""
+    fix: str = ""
+    location: Location | None = None
+
+    def __str__(self) -> str:
+        place = str(self.location) if self.location else self.where
+        lines = [f"{place}: error[{self.code}]: {self.what}" if place else f"error[{self.code}]: {self.what}"]
+        lines += [f"  why: {self.why}"] if self.why else []
+        lines += [f"  fix: {self.fix}"] if self.fix else []
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON: the fields that are set."""
+        location = attrs.asdict(self.location) if self.location else None
+        fields = {"code": self.code, "what": self.what, "where": self.where, "why": self.why, "fix": self.fix}
+        return {key: value for key, value in {**fields, "location": location}.items() if value}
+
+
+class StagegraphError(Exception):
+    """Base of all errors of the engine and its plugins.
+
+    Args:
+        faults: what is wrong, all of it; at least one.
+    """
+
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, *faults: Fault) -> None:
+        if not faults:
+            raise TypeError(f"{type(self).__name__} needs at least one Fault")
+        super().__init__(*faults)
+        self.faults: tuple[Fault, ...] = faults
+
+    @classmethod
+    def of(cls, code: str, what: str, *, where: str = "", why: str = "", fix: str = "") -> StagegraphError:
+        """An error of one fault."""
+        return cls(Fault(code, what, where=where, why=why, fix=fix))
+
+    @property
+    def code(self) -> str:
+        """The code of the first fault."""
+        return self.faults[0].code
+
+    def __str__(self) -> str:
+        return "\n".join(str(fault) for fault in self.faults)
+
+
+class UsageError(StagegraphError):
+    """Something that a person wrote is wrong; no work has started."""
+
+    exit_code = 2
+
+
+class ManifestError(UsageError):
+    """A manifest that cannot be read."""
+
+
+class GraphError(UsageError):
+    """A graph that cannot run."""
+
+
+class PlanError(UsageError):
+    """A request that the graph cannot serve."""
+
+
+class InputError(UsageError):
+    """Values given to a run that the graph does not accept."""
+
+
+class MissingError(StagegraphError):
+    """Something must be installed or downloaded first."""
+
+    exit_code = 3
+
+
+class PluginError(MissingError):
+    """A plugin is absent or broken."""
+
+
+class ComponentError(MissingError):
+    """A component lacks weights or libraries, or they are not what it expects."""
+
+
+class RunError(StagegraphError):
+    """Work that started and failed."""
+
+
+class StageError(RunError):
+    """A stage failed; the exception that it raised is chained as the cause.
+
+    Args:
+        faults: what is wrong.
+        node: the node's name.
+        stage: the stage's id.
+        inputs: port -> a short description of the value that came in.
+    """
+
+    def __init__(self, *faults: Fault, node: str, stage: str, inputs: dict[str, str]) -> None:
+        super().__init__(*faults)
+        self.node = node
+        self.stage = stage
+        self.inputs = inputs
+
+
+class Cancelled(StagegraphError):
+    """The run was cancelled."""
+
+    exit_code = 130
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """`did you mean "…"?` for the nearest of the known names, else the list of them, else an empty text."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f'did you mean "{near[0]}"?'
+    return f"use one of: {', '.join(names)}" if names else ""

@@ -1,0 +1,118 @@
+"""What a run says while it runs: the API that progress bars, logs, servers and tests consume."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from stagegraph.errors import Fault
+
+
+@attrs.frozen
+class Event:
+    """Something that happened; `run` is the id of the run."""
+
+    run: str
+
+
+@attrs.frozen
+class RunStarted(Event):
+    """The first event."""
+
+    graph: str
+    steps: int
+
+
+@attrs.frozen
+class ComponentLoading(Event):
+    """A part of a component is being loaded."""
+
+    component: str
+    part: str
+
+
+@attrs.frozen
+class ComponentLoaded(Event):
+    """It is there."""
+
+    component: str
+    part: str
+    seconds: float
+
+
+@attrs.frozen
+class ComponentReleased(Event):
+    """No later step is lent it."""
+
+    component: str
+    part: str
+
+
+@attrs.frozen
+class NodeStarted(Event):
+    """A node's stage is called; `step` counts from 1."""
+
+    node: str
+    stage: str
+    step: int
+
+
+@attrs.frozen
+class NodeProgress(Event):
+    """The stage has done `done` of `total` of its own steps."""
+
+    node: str
+    done: int
+    total: int
+    message: str
+
+
+@attrs.frozen
+class NodeFinished(Event):
+    """The stage has returned."""
+
+    node: str
+    seconds: float
+
+
+@attrs.frozen
+class NodeFailed(Event):
+    """The stage raised."""
+
+    node: str
+    faults: tuple[Fault, ...]
+
+
+@attrs.frozen
+class RunFinished(Event):
+    """The last event of a run that succeeded."""
+
+    seconds: float
+
+
+@attrs.frozen
+class RunFailed(Event):
+    """The last event of a run that failed."""
+
+    faults: tuple[Fault, ...]
+
+
+@attrs.frozen
+class RunCancelled(Event):
+    """The last event of a run that was cancelled."""
+
+
+#: Receives every event, in order, in the thread of the run.
+Listener = Callable[[Event], None]
+
+
+def as_dict(event: Event) -> dict[str, Any]:
+    """Plain JSON: {"event": "node_started", "run": ..., ...}."""
+    kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
+    data = {field.name: getattr(event, field.name) for field in attrs.fields(type(event))}
+    if "faults" in data:
+        data["faults"] = [fault.as_dict() for fault in data["faults"]]
+    return {"event": kind, **data}

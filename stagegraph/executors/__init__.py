@@ -1,0 +1,1 @@
+"""Executors: the only place where a stage runs."""

@@ -1,0 +1,180 @@
+"""Manifests: what a person writes. Values only; `stagegraph.graph` gives them meaning.
+
+::
+
+    stagegraph: 1
+    name: hello
+    inputs:     {prompt: {type: str}}
+    components: {model: {kind: ltx2.checkpoint, params: {path: tiny}}}
+    nodes:      {text: {stage: ltx2.text_encoding, inputs: {prompt: inputs.prompt}}}
+    outputs:    {text: text.output}
+
+Wires are written at the consuming end: `node.port`, `node` alone if it has one output, or `inputs.name`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, cast
+
+import attrs
+
+from stagegraph import yaml
+from stagegraph.errors import Fault, Location, ManifestError, suggest
+from stagegraph.ports import REQUIRED
+from stagegraph.serde import Path as DataPath
+from stagegraph.serde import StructureError, Text, dotted, structure, unstructure
+
+#: The manifest format that this release reads and writes.
+VERSION: Final = 1
+
+
+@attrs.frozen
+class InputDecl:
+    """A value that the caller of the graph gives. `type` is a registered name, `list[name]` or `name | None`."""
+
+    type: str
+    default: Any = REQUIRED
+    help: str = ""
+
+
+@attrs.frozen
+class ComponentDecl:
+    """A component and its settings."""
+
+    kind: str
+    params: dict[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class NodeDecl:
+    """A stage placed in the graph.
+
+    `components` is needed only where several components of the graph provide what the stage is lent: argument -> name.
+    """
+
+    stage: str
+    params: dict[str, Any] = attrs.field(factory=dict)
+    inputs: dict[str, str] = attrs.field(factory=dict)
+    components: dict[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class Manifest:
+    """A graph as written.
+
+    `document` is the text that it was read from, `overrides` the settings laid over it; both serve messages and
+    faithful rewriting and do not count in comparisons.
+    """
+
+    stagegraph: int
+    name: str
+    description: str = ""
+    inputs: dict[str, InputDecl] = attrs.field(factory=dict)
+    components: dict[str, ComponentDecl] = attrs.field(factory=dict)
+    nodes: dict[str, NodeDecl]
+    outputs: dict[str, str] = attrs.field(factory=dict)
+    document: yaml.Document | None = attrs.field(default=None, init=False, eq=False, repr=False)
+    overrides: tuple[DataPath, ...] = attrs.field(default=(), init=False, eq=False, repr=False)
+
+    def locate(self, path: DataPath, at_key: bool = False) -> Location | None:
+        """Where a part of the manifest was written; None if it was not read from a text."""
+        for override in self.overrides:
+            if path[: len(override)] == override:
+                return Location(f"--set {'.'.join(str(part) for part in (*override[1:2], *override[3:]))}")
+        return self.document.locate(path, at_key) if self.document is not None else None
+
+
+def load(path: str | Path) -> Manifest:
+    """Read a manifest file, YAML 1.2 or JSON.
+
+    Raises:
+        ManifestError: with every fault, each with file:line:column.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ManifestError(Fault("unknown_manifest", f"{path} cannot be read: {reason}")) from None
+    return loads(text, str(path))
+
+
+def loads(text: str, file: str = "manifest") -> Manifest:
+    """Read a manifest from a text; `file` is its name in messages."""
+    document = yaml.read(text, file)
+    version = document.data.get("stagegraph") if isinstance(document.data, dict) else None
+    if type(version) is int and version != VERSION:
+        what = f"the manifest has format version {version}"
+        fix = "upgrade stagegraph" if version > VERSION else f"write stagegraph: {VERSION}"
+        fault = Fault("unsupported_version", what, why=f"this release reads version {VERSION}", fix=fix)
+        raise ManifestError(attrs.evolve(fault, location=document.locate(("stagegraph",))))
+    try:
+        manifest: Manifest = structure(document.data, Manifest)
+    except StructureError as error:
+        raise ManifestError(*(_fault(problem, document) for problem in error.problems)) from None
+    object.__setattr__(manifest, "document", document)
+    return manifest
+
+
+def dumps(manifest: Manifest) -> str:
+    """Write a manifest as YAML. One that was read from a text keeps its comments, order and layout."""
+    if manifest.document is not None and manifest == loads(manifest.document.text):
+        return manifest.document.text
+    text = manifest.document.text if manifest.document is not None else None
+    return yaml.rewrite(text, as_dict(manifest))
+
+
+def as_dict(manifest: Manifest) -> dict[str, Any]:
+    """A manifest as plain JSON data."""
+    data: dict[str, Any] = _plain(unstructure(manifest))
+    return {field.name: data[field.name] for field in attrs.fields(Manifest) if field.name in data}
+
+
+def override(manifest: Manifest, settings: Mapping[str, Any]) -> Manifest:
+    """The manifest with params set: {"node.param": value}, a component's name in place of a node's too.
+
+    A `Text` value is read as what the param wants. The names of params are checked when the graph is built.
+
+    Raises:
+        ManifestError: a name that is neither a node nor a component of the manifest.
+    """
+    faults = []
+    for name, value in settings.items():
+        target, dot, setting = name.partition(".")
+        section = "nodes" if target in manifest.nodes else "components" if target in manifest.components else None
+        if section is None or not dot:
+            known = [*manifest.nodes, *manifest.components]
+            what = f'--set {name}: there is no node or component "{target}"' if dot else f"--set {name} names no param"
+            fix = suggest(target, known) if dot else "write --set NODE.PARAM=VALUE"
+            faults.append(Fault("unknown_node", what, fix=fix))
+            continue
+        table = getattr(manifest, section)
+        declaration = attrs.evolve(table[target], params={**table[target].params, setting: value})
+        manifest = _replaced(manifest, section, {**table, target: declaration}, (section, target, "params", setting))
+    if faults:
+        raise ManifestError(*faults)
+    return manifest
+
+
+def _replaced(manifest: Manifest, section: str, table: Mapping[str, Any], path: DataPath) -> Manifest:
+    changed: Manifest = attrs.evolve(cast(Any, manifest), **{section: dict(table)})
+    object.__setattr__(changed, "document", manifest.document)
+    object.__setattr__(changed, "overrides", (*manifest.overrides, path))
+    return changed
+
+
+def _fault(problem: Any, document: yaml.Document) -> Fault:
+    location = document.locate(problem.path, problem.at_key)
+    at = dotted(problem.path[:-1] if problem.at_key else problem.path)
+    what = f"{at}: {problem.what}" if at else problem.what
+    return Fault(problem.code, what, dotted(problem.path), problem.why, problem.fix, location)
+
+
+def _plain(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, Iterable) and not isinstance(data, str):
+        return [_plain(item) for item in data]
+    return yaml.parse_value(data) if isinstance(data, Text) else data

@@ -1,0 +1,250 @@
+"""Find, load and check plugins, and fill a registry with what they register.
+
+Plugins come from the entry-point group `stagegraph.plugins`. Each is loaded on its own: one that fails is reported,
+with its distribution and version and what to do, and the others go on.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import attrs
+import pluggy
+
+from stagegraph import hookspecs
+from stagegraph.components import component_spec_of
+from stagegraph.errors import Fault, GraphError, PluginError
+from stagegraph.hookspecs import Check
+from stagegraph.registry import BASIC_TYPES, Origin, PluginProblem, Registry
+from stagegraph.stages import ID, spec_of
+
+GROUP: Final = "stagegraph.plugins"
+PROJECT: Final = "stagegraph"
+
+HOOKS: Final = tuple(name for name in vars(hookspecs) if name.startswith("stagegraph_"))
+
+
+@attrs.frozen(eq=False)
+class Plugin:
+    """A plugin that loaded."""
+
+    origin: Origin
+    module: ModuleType
+
+
+@attrs.frozen(eq=False)
+class Plugins:
+    """The plugins that loaded, and the problems of those that did not."""
+
+    loaded: tuple[Plugin, ...]
+    problems: tuple[PluginProblem, ...]
+    manager: pluggy.PluginManager = attrs.field(repr=False)
+
+    def each(self, hook: str) -> Iterator[tuple[Plugin, Any, PluginProblem | None]]:
+        """Call one hook of each plugin that implements it: (plugin, result, problem)."""
+        for plugin in self.loaded:
+            caller = self.manager.subset_hook_caller(
+                hook, [other.module for other in self.loaded if other is not plugin]
+            )
+            try:
+                results = caller()
+            except Exception as error:
+                yield (
+                    plugin,
+                    None,
+                    _problem(plugin.origin, "plugin_invalid", f"its hook {hook} failed: {_short(error)}"),
+                )
+            else:
+                if results:
+                    yield plugin, results[0], None
+
+
+def discover(disabled: Iterable[str] = ()) -> Plugins:
+    """Load every installed plugin but the disabled ones; never fails."""
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(hookspecs)
+    loaded: list[Plugin] = []
+    problems: list[PluginProblem] = []
+    disabled = frozenset(disabled)
+    for entry in sorted(metadata.entry_points(group=GROUP), key=lambda e: (e.name, e.value, _origin(e).distribution)):
+        origin = _origin(entry)
+        if entry.name in disabled:
+            continue
+        other = next((plugin.origin for plugin in loaded if plugin.origin.plugin == entry.name), None)
+        if other == origin:  # the same distribution twice on the path
+            continue
+        problem = _conflict(origin, other) if other is not None else None
+        if problem is None:
+            module, problem = _load(entry, origin, manager)
+            if module is not None:
+                loaded.append(Plugin(origin, module))
+        if problem is not None:
+            problems.append(problem)
+    return Plugins(tuple(loaded), tuple(problems), manager)
+
+
+@cache
+def default_plugins() -> Plugins:
+    """The installed plugins, found once in a process."""
+    return discover()
+
+
+@cache
+def default_registry() -> Registry:
+    """What the installed plugins register."""
+    return fill(default_plugins())
+
+
+def fill(plugins: Plugins) -> Registry:
+    """Everything that the plugins register.
+
+    A name that two plugins register belongs to neither: using it is an error that names both.
+    """
+    filler = _Filler(plugins.problems)
+    readers: Mapping[str, Callable[[Any], Iterable[tuple[str, Any]]]] = {
+        "stagegraph_types": _named_types,
+        "stagegraph_stages": lambda things: ((spec_of(thing).id, spec_of(thing)) for thing in things),
+        "stagegraph_components": lambda things: ((component_spec_of(t).kind, component_spec_of(t)) for t in things),
+        "stagegraph_manifests": _named_files,
+    }
+    tables = {}
+    for hook, read in readers.items():
+        tables[hook] = filler.table(plugins.each(hook), read)
+    return Registry(
+        stages=tables["stagegraph_stages"],
+        components=tables["stagegraph_components"],
+        types={**BASIC_TYPES, **tables["stagegraph_types"]},
+        manifests=tables["stagegraph_manifests"],
+        origins=filler.origins,
+        plugins=tuple(plugin.origin for plugin in plugins.loaded),
+        problems=tuple(filler.problems),
+    )
+
+
+def commands(plugins: Plugins) -> dict[str, Any]:
+    """The command groups that plugins contribute, by name; a name that two give goes to the first by plugin name."""
+    groups: dict[str, Any] = {}
+    for _, result, _problem_ in plugins.each("stagegraph_commands"):
+        for name, app in (result or {}).items():
+            groups.setdefault(name, app)
+    return groups
+
+
+def checks(plugins: Plugins) -> list[tuple[Origin, Check]]:
+    """What `stagegraph doctor` finds: the checks of every plugin, and each problem as a failed check."""
+    found = [(problem.origin, Check("plugin", False, problem.fault.what)) for problem in plugins.problems]
+    for plugin, result, problem in plugins.each("stagegraph_doctor"):
+        if problem is not None:
+            found.append((plugin.origin, Check("doctor", False, problem.fault.what)))
+        else:
+            found += [(plugin.origin, check) for check in result]
+    return found
+
+
+class _Filler:
+    """Fills tables of names, keeping who registered what."""
+
+    def __init__(self, problems: Iterable[PluginProblem]) -> None:
+        self.problems = list(problems)
+        self.origins: dict[str, Origin] = {}
+
+    def table(self, results: Iterable[Any], read: Callable[[Any], Iterable[tuple[str, Any]]]) -> dict[str, Any]:
+        table: dict[str, Any] = {}
+        owners: dict[str, Origin] = {}
+        for plugin, result, problem in results:
+            try:
+                entries = [] if problem is not None else list(read(result))
+            except (GraphError, PluginError) as error:
+                problem = PluginProblem(plugin.origin, _named(plugin.origin, error.faults[0]))
+            except (TypeError, ValueError, AttributeError) as error:
+                what = f"a hook returned something else than its specification says: {_short(error)}"
+                problem = _problem(plugin.origin, "plugin_invalid", what)
+            if problem is not None:
+                self.problems.append(problem)
+                continue
+            for name, thing in entries:
+                if name in owners:
+                    self.problems.append(_taken(name, owners[name], plugin.origin))
+                    table.pop(name, None)
+                    continue
+                owners[name] = plugin.origin
+                table[name] = thing
+        self.origins |= {name: owners[name] for name in table}
+        return table
+
+
+def _load(
+    entry: metadata.EntryPoint, origin: Origin, manager: pluggy.PluginManager
+) -> tuple[ModuleType | None, PluginProblem | None]:
+    try:
+        module = entry.load()
+    except (Exception, SystemExit) as error:
+        what = f"importing {entry.value} failed: {_short(error)}"
+        fix = f"update or uninstall {origin.distribution}, or run with --no-plugin {origin.plugin}"
+        return None, _problem(origin, "plugin_import", what, fix)
+    misspelt = [name for name in _hook_names(module) if name not in HOOKS]
+    if misspelt:
+        near = difflib.get_close_matches(misspelt[0], HOOKS, n=1)
+        what = f"it implements a hook {misspelt[0]} that does not exist"
+        fix = f"its author should rename it to {near[0]}" if near else f"the hooks are {', '.join(HOOKS)}"
+        return None, _problem(origin, "plugin_invalid", what, fix)
+    try:
+        manager.register(module, name=origin.plugin)
+    except Exception as error:  # pluggy's own validation: arguments that a hook does not have
+        return None, _problem(origin, "plugin_invalid", _short(error))
+    return module, None
+
+
+def _hook_names(module: ModuleType) -> list[str]:
+    return [name for name, value in vars(module).items() if hasattr(value, f"{PROJECT}_impl")]
+
+
+def _origin(entry: metadata.EntryPoint) -> Origin:
+    distribution = entry.dist
+    if distribution is None:
+        return Origin(entry.name, "unknown distribution", "?")
+    return Origin(entry.name, distribution.metadata["Name"] or "unknown distribution", distribution.version)
+
+
+def _conflict(origin: Origin, other: Origin) -> PluginProblem:
+    what = f"another distribution, {other.distribution} {other.version}, has a plugin of the same name"
+    return _problem(origin, "plugin_conflict", what, f"uninstall {origin.distribution} or {other.distribution}")
+
+
+def _taken(name: str, first: Origin, second: Origin) -> PluginProblem:
+    what = f'it registers "{name}", which {first} registers too, so neither can be used'
+    fix = f"uninstall {first.distribution} or {second.distribution}, or run with --no-plugin {second.plugin}"
+    problem = _problem(second, "plugin_conflict", what, fix)
+    return attrs.evolve(problem, names=frozenset([name]))
+
+
+def _problem(origin: Origin, code: str, what: str, fix: str = "") -> PluginProblem:
+    fix = fix or f"update {origin.distribution}, or run with --no-plugin {origin.plugin}"
+    return PluginProblem(origin, _named(origin, Fault(code, what, fix=fix)))
+
+
+def _named(origin: Origin, fault: Fault) -> Fault:
+    return attrs.evolve(fault, where=f"plugin {origin}")
+
+
+def _short(error: BaseException) -> str:
+    text = inspect.cleandoc(str(error)).replace("\n", " ")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _named_types(types: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, type_ in types.items():
+        if not ID.fullmatch(name):
+            raise PluginError(Fault("plugin_invalid", f'it registers a type as "{name}", which is no usable name'))
+        yield name, type_
+
+
+def _named_files(manifests: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:
+    return ((name, Path(path)) for name, path in manifests.items())

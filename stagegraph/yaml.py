@@ -1,0 +1,239 @@
+"""YAML 1.2 and JSON text to plain data, with the place of every key and value.
+
+The text is read from the parser's events, one pass, with limits: nothing is built that the events did not carry, so
+aliases (which blow up whoever walks them), merge keys, tags, duplicate keys and second documents are refused where
+they stand. JSON is YAML 1.2 here: one reader for both.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    NodeEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
+from stagegraph.errors import Fault, Location, ManifestError
+from stagegraph.serde import Path, describe, dotted
+
+
+@attrs.frozen
+class Limits:
+    """How large a text may be; a limit is checked before what it bounds is built."""
+
+    bytes: int = 4 * 2**20
+    depth: int = 64
+    values: int = 500_000
+    digits: int = 64
+
+
+@attrs.frozen
+class Document:
+    """Plain data and where it stands.
+
+    `values` and `keys` give (line, column), from 1, for each path: the value there, the key that leads to it.
+    """
+
+    data: Any
+    file: str
+    text: str
+    values: dict[Path, tuple[int, int]] = attrs.field(repr=False)
+    keys: dict[Path, tuple[int, int]] = attrs.field(repr=False)
+
+    def locate(self, path: Path, at_key: bool = False) -> Location:
+        """The place of a path, or of the nearest place above it that the text has."""
+        for end in range(len(path), -1, -1):
+            first, second = (self.keys, self.values) if at_key and end == len(path) else (self.values, self.keys)
+            place = first.get(path[:end]) or second.get(path[:end])
+            if place is not None:
+                return Location(self.file, *place)
+        return Location(self.file)
+
+
+def read(text: str, file: str, limits: Limits | None = None) -> Document:
+    """Read one YAML 1.2 or JSON document.
+
+    Args:
+        text: the document.
+        file: its name in messages.
+        limits: bounds; the defaults of `Limits` if None.
+
+    Raises:
+        ManifestError: not YAML, not within the limits, or using what this reader excludes; every duplicate key at once.
+    """
+    limits = limits or Limits()
+    if len(text.encode()) > limits.bytes:
+        raise _error("too_large", f"the text has more than {limits.bytes} bytes", Location(file))
+    reader = _Reader(file, limits)
+    try:
+        data = reader.document(iter(YAML(typ="safe", pure=True).parse(io.StringIO(text))))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise _error("syntax", error.problem or error.context or str(error), _location(file, mark)) from None
+    except (YAMLError, ValueError) as error:
+        raise _error("syntax", str(error).splitlines()[0], Location(file)) from None
+    if reader.faults:
+        raise ManifestError(*reader.faults)
+    return Document(data, file, text, reader.values, reader.keys)
+
+
+def parse_value(text: str) -> Any:
+    """One value typed on a command line: `8`, `true`, `[1, 2]`, `a text`.
+
+    A text that is no YAML value, such as `a: b: c`, is itself.
+    """
+    try:
+        return read(text, "value").data
+    except ManifestError:
+        return text
+
+
+# The scalars of YAML 1.2's core schema; what matches none of them is a string. So `no`, `16:9` and `012` stay text.
+_NULL = re.compile(r"(?:null|Null|NULL|~)?")
+_TRUE = re.compile(r"true|True|TRUE")
+_FALSE = re.compile(r"false|False|FALSE")
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+
+
+class _Reader:
+    """Builds data from events; what it meets that has a place of its own to be reported is kept in `faults`."""
+
+    def __init__(self, file: str, limits: Limits) -> None:
+        self.file = file
+        self.limits = limits
+        self.values: dict[Path, tuple[int, int]] = {}
+        self.keys: dict[Path, tuple[int, int]] = {}
+        self.faults: list[Fault] = []
+
+    def document(self, events: Iterator[Event]) -> Any:
+        data, documents = None, 0
+        for event in events:
+            if isinstance(event, DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    raise _error("syntax", "the file holds more than one document", self._at(event))
+            elif isinstance(event, NodeEvent):
+                data = self._node(event, events, ())
+        return data
+
+    def _node(self, event: Event, events: Iterator[Event], path: Path) -> Any:
+        self._check(event, path)
+        self.values[path] = _place(event)
+        if isinstance(event, MappingStartEvent):
+            return self._mapping(events, path)
+        if isinstance(event, SequenceStartEvent):
+            items: list[Any] = []
+            while not isinstance(event := next(events), SequenceEndEvent):
+                items.append(self._node(event, events, (*path, len(items))))
+            return items
+        return self._scalar(event)
+
+    def _mapping(self, events: Iterator[Event], path: Path) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        while not isinstance(event := next(events), MappingEndEvent):
+            if not isinstance(event, ScalarEvent):
+                raise _error("syntax", "a key must be a plain word or a quoted string", self._at(event))
+            self._check(event, path)
+            key = str(event.value)
+            if key in data:
+                self.faults.append(self._duplicate(event, (*path, key)))
+            self.keys[(*path, key)] = _place(event)
+            data[key] = self._node(next(events), events, (*path, key))
+        return data
+
+    def _check(self, event: Event, path: Path) -> None:
+        if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
+            raise _error("syntax", "anchors and aliases are not used here", self._at(event), "write the value out")
+        tag = getattr(event, "tag", None)
+        if tag:
+            raise _error("syntax", f"tags such as {tag} are not used here", self._at(event), "remove the tag")
+        if len(path) > self.limits.depth:
+            raise _error("too_large", f"values are nested more than {self.limits.depth} deep", self._at(event))
+        if len(self.values) > self.limits.values:
+            raise _error("too_large", f"there are more than {self.limits.values} values", self._at(event))
+
+    def _duplicate(self, event: Event, path: Path) -> Fault:
+        code, what = "syntax", f"the key {describe(path[-1])} of {dotted(path[:-1]) or 'the document'} appears twice"
+        if len(path) == 4 and path[0] == "nodes" and path[2] == "inputs":  # a wire: say what it means
+            code, what = "duplicate_producer", f"the input {path[3]} of node {path[1]} is fed from two places"
+        why = f"first in line {self.keys[path][0]}"
+        return Fault(code, what, dotted(path), why, "keep one of them", self._at(event))
+
+    def _scalar(self, event: Any) -> Any:
+        text = event.value
+        if event.style:  # quoted or block style: always text
+            return text
+        if _NULL.fullmatch(text):
+            return None
+        if _TRUE.fullmatch(text) or _FALSE.fullmatch(text):
+            return text in ("true", "True", "TRUE")
+        number = int if _INT.fullmatch(text) else float if _FLOAT.fullmatch(text) else None
+        if number is None:
+            if _NOT_FINITE.fullmatch(text):
+                raise _error("invalid_value", f"{text} is not a finite number", self._at(event))
+            return text
+        if len(text) > self.limits.digits:
+            raise _error("too_large", f"a number has more than {self.limits.digits} digits", self._at(event))
+        value = number(text)
+        if not math.isfinite(value):
+            raise _error("invalid_value", f"{text} is not a finite number", self._at(event))
+        return value
+
+    def _at(self, event: Event) -> Location:
+        return Location(self.file, *_place(event))
+
+
+def _place(event: Event) -> tuple[int, int]:
+    mark: StreamMark = event.start_mark
+    return mark.line + 1, mark.column + 1
+
+
+def _location(file: str, mark: StreamMark | None) -> Location:
+    return Location(file, mark.line + 1, mark.column + 1) if mark is not None else Location(file)
+
+
+def _error(code: str, what: str, location: Location, fix: str = "") -> ManifestError:
+    return ManifestError(Fault(code, what, fix=fix, location=location))
+
+
+def rewrite(text: str | None, data: Mapping[str, Any]) -> str:
+    """Plain data as YAML text; given the text that it came from, comments, order and layout of that are kept."""
+    writer = YAML(typ="rt", pure=True)
+    writer.width = 120
+    writer.indent(mapping=2, sequence=4, offset=2)
+    written: Any = data
+    if text is not None:
+        written = writer.load(text)
+        _merge(written, data)
+    stream = io.StringIO()
+    writer.dump(written, stream)
+    return stream.getvalue()
+
+
+def _merge(written: Any, data: Mapping[str, Any]) -> None:
+    """Make a commented mapping equal to plain data, touching only what differs."""
+    for key in [key for key in written if key not in data]:
+        del written[key]
+    for key, value in data.items():
+        old = written.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            _merge(old, value)
+        elif key not in written or old != value or isinstance(old, bool) != isinstance(value, bool):
+            written[key] = value

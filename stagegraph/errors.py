@@ -28,6 +28,7 @@ import attrs
 
 #: Code -> what it says. Codes are stable: programs match on them. Plugins add their own under a prefix ("ltx2.…").
 CODES: dict[str, str] = {
+    "usage": "words of a command line that the command does not take",
     "syntax": "the file is not YAML 1.2 or JSON, or uses what manifests exclude (aliases, tags, duplicate keys)",
     "too_large": "the input exceeds a documented limit",
     "unsupported_version": "the document or stage is of a version that this release does not read",

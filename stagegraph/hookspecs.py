@@ -30,7 +30,7 @@ hookimpl = pluggy.HookimplMarker("stagegraph")
 
 @attrs.frozen
 class Check:
-    """One line of `stagegraph doctor`: what was looked at, whether it is usable, and what was found or how to mend it."""
+    """One line of `stagegraph doctor`: what was looked at, whether it is usable, what was found or how to mend it."""
 
     name: str
     ok: bool

@@ -131,7 +131,7 @@ def fill(plugins: Plugins) -> Registry:
 def commands(plugins: Plugins) -> dict[str, Any]:
     """The command groups that plugins contribute, by name; a name that two give goes to the first by plugin name."""
     groups: dict[str, Any] = {}
-    for _, result, _problem_ in plugins.each("stagegraph_commands"):
+    for _, result, _ in plugins.each("stagegraph_commands"):
         for name, app in (result or {}).items():
             groups.setdefault(name, app)
     return groups

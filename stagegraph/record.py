@@ -59,7 +59,7 @@ def start(id: str, plan: Plan, inputs: Mapping[str, Any]) -> RunRecord:
         graph=graph.name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         outputs=tuple(plan.outputs),
-        inputs={name: _plain(value) for name, value in inputs.items()},
+        inputs={name: plain(value) for name, value in inputs.items()},
         manifest=_manifest(graph),
         versions=versions_of(type(thing).__module__.partition(".")[0] for thing in things),
         components={
@@ -96,9 +96,9 @@ def _manifest(graph: Graph) -> dict[str, Any] | None:
     return manifests.as_dict(written)
 
 
-def _plain(value: Any) -> Any:
-    plain = value is None or isinstance(value, (str, int, float, bool))
-    return value if plain else summary(value)
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: scalars as they are, others described."""
+    return value if value is None or isinstance(value, (str, int, float, bool)) else summary(value)
 
 
 def summary(value: Any) -> str:

@@ -51,7 +51,8 @@ class StageSpec:
     """What a stage declares.
 
     `returns` is the type that `run` returns; `single` says that this is the value of the one output itself, not an
-    object with a field per output. `context` is the name of the argument that takes the `StageContext`, None if the stage wants none.
+    object with a field per output. `context` is the name of the argument that takes the `StageContext`, None if the
+    stage wants none.
     """
 
     id: str

@@ -1,0 +1,5 @@
+"""`python -m stagegraph` is `stagegraph`."""
+
+from stagegraph.cli import main
+
+main()

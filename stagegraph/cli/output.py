@@ -1,0 +1,63 @@
+"""What every command prints: lines for people, or one JSON envelope for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from stagegraph.errors import StagegraphError
+
+ENVELOPE: Final = "stagegraph.envelope/1"
+
+
+def say(text: str = "") -> None:
+    """A line of a result, to stdout."""
+    print(text)  # noqa: T201
+
+
+def tell(text: str) -> None:
+    """A line for the person in front of the screen, to stderr."""
+    print(text, file=sys.stderr)  # noqa: T201
+
+
+def succeed(command: str, data: Mapping[str, Any]) -> None:
+    """The envelope of a command that did its work."""
+    say_json({"schema": ENVELOPE, "ok": True, "command": command, "data": data})
+
+
+def fail(command: str, error: StagegraphError, as_json: bool) -> None:
+    """Tell what went wrong: all faults as text to stderr, or the envelope to stdout."""
+    if not as_json:
+        tell(str(error))
+        inputs = getattr(error, "inputs", None)
+        if inputs:
+            tell("  inputs: " + ", ".join(f"{name} {value}" for name, value in inputs.items()))
+        count = len(error.faults)
+        tell(f"{count} errors" if count > 1 else "")
+        return
+    first = error.faults[0]
+    summary = {
+        "code": first.code,
+        "message": first.what,
+        "path": str(first.location or first.where),
+        "hint": first.fix,
+        "retryable": error.retryable,
+    }
+    faults = [fault.as_dict() for fault in error.faults]
+    envelope = {"schema": ENVELOPE, "ok": False, "command": command, "error": summary, "faults": faults}
+    say_json(envelope)
+
+
+def say_json(data: Mapping[str, Any]) -> None:
+    """One line of NDJSON."""
+    say(json.dumps(data, ensure_ascii=False, default=str))
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows as lines with aligned columns; the last column is not padded."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)] if rows else []
+    return [
+        "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]).rstrip() for row in rows
+    ]

@@ -1,0 +1,82 @@
+"""The events of a run, shown on stderr: live bars on a terminal, a line a node elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from stagegraph import events
+from stagegraph.cli.output import tell
+from stagegraph.events import Event
+
+
+class Lines:
+    """A line for each thing that took time; for logs and pipes."""
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case events.ComponentLoaded():
+                tell(f"load     {event.component}.{event.part}  {event.seconds:.1f} s")
+            case events.NodeFinished():
+                tell(f"done     {event.node}  {event.seconds:.1f} s")
+            case events.NodeFailed():
+                tell(f"failed   {event.node}")
+
+
+class Bars:
+    """A bar for each node, with its own steps where the stage tells them."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✓[/]"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[note]}[/]"),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._loading = ""
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case events.ComponentLoading():
+                self._tasks["load"] = self._progress.add_task(f"load {event.component}.{event.part}", total=1, note="")
+            case events.ComponentLoaded():
+                self._progress.update(self._tasks["load"], completed=1)
+            case events.NodeStarted():
+                self._tasks[event.node] = self._progress.add_task(f"[bold]{event.node}[/]", total=1, note=event.stage)
+            case events.NodeProgress():
+                task = self._tasks[event.node]
+                self._progress.update(task, total=event.total, completed=event.done)
+                if event.message:
+                    self._progress.update(task, note=event.message)
+            case events.NodeFinished():
+                task = self._tasks[event.node]
+                total = self._progress.tasks[self._progress.task_ids.index(task)].total
+                self._progress.update(task, completed=total)
+
+
+def on_screen() -> Bars | Lines:
+    """Bars on a terminal that can draw them, lines elsewhere; NO_COLOR and TERM=dumb are honoured by rich."""
+    console = Console(stderr=True)
+    return Bars(console) if console.is_terminal and not console.is_dumb_terminal and sys.stderr.isatty() else Lines()

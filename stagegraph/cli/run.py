@@ -1,0 +1,88 @@
+"""`run`: execute a graph."""
+
+from __future__ import annotations
+
+import datetime
+import json as jsonlib
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stagegraph import events
+from stagegraph import plan as plans
+from stagegraph.cli import output
+from stagegraph.cli.graphs import JsonOption, ManifestArgument, SetOption
+from stagegraph.cli.progress import on_screen
+from stagegraph.cli.workspace import Workspace, assignments
+from stagegraph.events import Event
+from stagegraph.executors import serial
+from stagegraph.record import plain
+
+
+class RunDirectory:
+    """Makes `RUNS/<date>-<graph>-<id>` when a stage first asks for it; `path` is None until then."""
+
+    def __init__(self, runs: Path, graph: str) -> None:
+        self._runs = runs
+        self._graph = graph
+        self.path: Path | None = None
+
+    def __call__(self, run: str) -> Path:
+        if self.path is None:
+            day = datetime.datetime.now(datetime.UTC).date().isoformat()
+            self.path = self._runs / f"{day}-{self._graph.replace('/', '-')}-{run}"
+            self.path.mkdir(parents=True, exist_ok=True)
+        return self.path
+
+
+def run(
+    ctx: typer.Context,
+    manifest: ManifestArgument,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("-i", "--input", metavar="NAME=VALUE", help="Give an input of the graph; may be repeated."),
+    ] = None,
+    set_: SetOption = None,
+    target: Annotated[
+        list[str] | None, typer.Option("--output", metavar="NAME", help="Make this output only; may be repeated.")
+    ] = None,
+    runs_dir: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where each run gets a folder, if a stage writes files.")
+    ] = Path("runs"),
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Run a graph. Progress goes to stderr; the outputs are printed to stdout."""
+    workspace: Workspace = ctx.obj
+    graph = workspace.graph(manifest, set_)
+    plan = plans.make(graph, target)
+    values = assignments(inputs, "-i", "NAME")
+    directory = RunDirectory(runs_dir, graph.name)
+    listener = _listener(quiet, json)
+    with listener as on_event:
+        finished = serial.run(plan, values, on_event=on_event, directory=directory)
+    results = {name: plain(value) for name, value in finished.outputs.items()}
+    if directory.path is not None:
+        text = jsonlib.dumps(finished.record.as_dict(), indent=2, ensure_ascii=False)
+        (directory.path / "run.json").write_text(text, encoding="utf-8")
+    if json:
+        output.succeed("run", {"run": finished.id, "outputs": results, "directory": directory.path})
+        return
+    for name, value in results.items():
+        output.say(str(value) if len(results) == 1 else f"{name}: {value}")
+
+
+def _listener(quiet: bool, json: bool) -> AbstractContextManager[Any]:
+    if json:
+        return nullcontext(_print_event)
+    return nullcontext(_ignore) if quiet else on_screen()
+
+
+def _print_event(event: Event) -> None:
+    output.say_json(events.as_dict(event))
+
+
+def _ignore(event: Event) -> None:
+    """Nobody watches."""

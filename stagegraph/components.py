@@ -102,7 +102,8 @@ def component_spec_of(component: Any) -> ComponentSpec:
         GraphError: it is not a component.
     """
     spec = getattr(component, "__stagegraph_component__", None)
-    if not isinstance(spec, ComponentSpec):
+    made_by = component if isinstance(component, type) else type(component)
+    if not isinstance(spec, ComponentSpec) or spec.factory is not made_by:  # nor is a subclass of one
         what = f"{component!r} is not a component"
         raise GraphError(Fault("invalid_stage", what, fix='decorate its class with @component("...", version=1)'))
     return spec

@@ -131,11 +131,11 @@ def build(manifest: Manifest, registry: Registry) -> Graph:
     return bind(drafts, locate=manifest.locate, broken=broken, faults=faults)
 
 
-def read(manifest: Manifest, registry: Registry) -> tuple[Drafts, frozenset[str], list[Fault]]:
+def read(manifest: Manifest, registry: Registry) -> tuple[Drafts, frozenset[Path], list[Fault]]:
     """Look up what a manifest names and structure its params.
 
     Returns:
-        The drafts, the names of nodes and components that could not be made, and why.
+        The drafts, the paths of the nodes and components that could not be made, and why.
     """
     reader = _Reader(registry, manifest.locate)
     drafts = Drafts(manifest.name, manifest.description, outputs=dict(manifest.outputs))
@@ -149,7 +149,8 @@ def read(manifest: Manifest, registry: Registry) -> tuple[Drafts, frozenset[str]
         draft = reader.node(name, node)
         if draft is not None:
             drafts.nodes[name] = draft
-    broken = (manifest.nodes.keys() - drafts.nodes.keys()) | (manifest.components.keys() - drafts.components.keys())
+    broken = {("nodes", name) for name in manifest.nodes.keys() - drafts.nodes.keys()}
+    broken |= {("components", name) for name in manifest.components.keys() - drafts.components.keys()}
     return drafts, frozenset(broken), reader.faults
 
 
@@ -157,7 +158,7 @@ def bind(
     drafts: Drafts,
     *,
     locate: Locate = lambda path, at_key: None,
-    broken: frozenset[str] = frozenset(),
+    broken: frozenset[Path] = frozenset(),
     faults: list[Fault] | None = None,
 ) -> Graph:
     """Resolve and check every wire.
@@ -165,7 +166,7 @@ def bind(
     Args:
         drafts: the graph as far as it is known.
         locate: where a part of the document was written.
-        broken: nodes and components that exist but could not be made; references to them are not reported again.
+        broken: paths of nodes and components that could not be made; references to them are not reported again.
         faults: what is already known to be wrong; reported together with what is found here.
 
     Raises:
@@ -335,7 +336,7 @@ class _Reader(_Faults):
 class _Binder(_Faults):
     """From drafts to nodes, collecting faults."""
 
-    def __init__(self, drafts: Drafts, locate: Locate, broken: frozenset[str], faults: list[Fault]) -> None:
+    def __init__(self, drafts: Drafts, locate: Locate, broken: frozenset[Path], faults: list[Fault]) -> None:
         super().__init__(locate, faults)
         self._drafts = drafts
         self._broken = broken
@@ -380,19 +381,20 @@ class _Binder(_Faults):
         for knot in nx.strongly_connected_components(digraph):
             knot = sorted(knot, key=index.__getitem__)
             if len(knot) > 1 or digraph.has_edge(knot[0], knot[0]):
-                self._cycle([edge[0] for edge in nx.find_cycle(digraph.subgraph(knot), knot[0])], nodes)
+                self._cycle([edge[0] for edge in nx.find_cycle(digraph.subgraph(knot), knot[0])], nodes, index)
         return []
 
-    def _cycle(self, names: list[str], nodes: Mapping[str, Node]) -> None:
-        start = min(range(len(names)), key=lambda i: list(nodes).index(names[i]))
+    def _cycle(self, names: list[str], nodes: Mapping[str, Node], index: Mapping[str, int]) -> None:
+        start = min(range(len(names)), key=lambda i: index[names[i]])
         names = names[start:] + names[:start]
         hops = []
         for producer, consumer in zip(names, [*names[1:], names[0]], strict=True):
             port, ref = next((p, r) for p, r in nodes[consumer].inputs.items() if r.node == producer)
             hops.append(f"{ref} -> {consumer}.{port}")
         first = hops[-1].partition(" -> ")[2].partition(".")[2]
-        what = f"the nodes wait for each other: {' -> '.join([*names, names[0]])}"
-        self.add(("nodes", names[0], "inputs", first), "cycle", what, "; ".join(hops), "cut one of these wires")
+        what = f"the nodes wait for each other: {' -> '.join(_abridged([*names, names[0]]))}"
+        why = "; ".join(_abridged(hops))
+        self.add(("nodes", names[0], "inputs", first), "cycle", what, why, "cut one of these wires")
 
     def _ref(self, path: Path, text: str) -> Ref | None:
         """The producer that a reference names; None, and a fault, if there is none."""
@@ -404,7 +406,7 @@ class _Binder(_Faults):
             self.add(path, "unknown_input", f'the graph has no input "{port}"', fix=fix)
             return None
         if node not in self._drafts.nodes:
-            if node not in self._broken:
+            if ("nodes", node) not in self._broken:
                 fix = f'write "inputs.{node}"' if node in self._drafts.inputs else suggest(node, self._drafts.nodes)
                 self.add(path, "unknown_node", f'there is no node "{node}"', f'the wire is "{text}"', fix)
             return None
@@ -461,7 +463,7 @@ class _Binder(_Faults):
 
     def _lent(self, draft: Draft) -> dict[str, PartRef]:
         path = ("nodes", draft.name)
-        for name in draft.components.keys() - draft.spec.lent.keys():
+        for name in (name for name in draft.components if name not in draft.spec.lent):
             what = f'{draft.name} ({draft.spec.id}) is lent no "{name}"'
             fix = suggest(name, draft.spec.lent) if draft.spec.lent else "it needs no components"
             self.add((*path, "components", name), "unknown_component", what, fix=fix, at_key=True)
@@ -479,7 +481,7 @@ class _Binder(_Faults):
         if chosen is not None:
             path = (*path, "components", argument)
             if chosen not in self._drafts.components:
-                if chosen not in self._broken:
+                if ("components", chosen) not in self._broken:
                     fix = suggest(chosen, self._drafts.components)
                     self.add(path, "unknown_component", f'the graph has no component "{chosen}"', fix=fix)
                 return None
@@ -498,7 +500,7 @@ class _Binder(_Faults):
             what += f", which {len(candidates)} components provide: {_listed_names(map(str, candidates))}"
             fix = f"add components: {{{argument}: ...}} to the node, with {options}"
             self.add(path, "ambiguous_component", what, fix=fix)
-        elif not self._broken.difference(self._drafts.nodes):
+        elif not any(kind == "components" for kind, _ in self._broken):
             what += f", which {f'component {chosen}' if chosen else 'no component of the graph'} provides"
             self.add(path, "missing_component", what, fix="add a component that provides it under components")
         return None
@@ -506,6 +508,11 @@ class _Binder(_Faults):
 
 def _listed(ports: Mapping[str, Any]) -> str:
     return _listed_names(str(port) for port in ports.values())
+
+
+def _abridged(items: list[str]) -> list[str]:
+    """The first and last items of a list that is too long to read."""
+    return items if len(items) <= 20 else [*items[:5], f"({len(items) - 10} more)", *items[-5:]]
 
 
 def _listed_names(names: Any) -> str:

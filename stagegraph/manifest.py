@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import attrs
 
@@ -68,7 +68,7 @@ class Manifest:
     faithful rewriting and do not count in comparisons.
     """
 
-    stagegraph: int
+    stagegraph: Literal[1]
     name: str
     description: str = ""
     inputs: dict[str, InputDecl] = attrs.field(factory=dict)
@@ -177,4 +177,4 @@ def _plain(data: Any) -> Any:
         return {str(key): _plain(value) for key, value in data.items()}
     if isinstance(data, Iterable) and not isinstance(data, str):
         return [_plain(item) for item in data]
-    return yaml.parse_value(data) if isinstance(data, Text) else data
+    return data.value if isinstance(data, Text) else data

@@ -9,6 +9,7 @@ import attrs
 
 from stagegraph.errors import Fault, PlanError, suggest
 from stagegraph.graph import INPUTS, Graph, Node, PartRef, Ref
+from stagegraph.serde import unstructure
 
 
 @attrs.frozen
@@ -47,7 +48,7 @@ class Plan:
                 {
                     "node": step.node.name,
                     "stage": str(step.node.spec),
-                    "params": {name: getattr(step.node.stage, name) for name in step.node.spec.params},
+                    "params": {name: unstructure(getattr(step.node.stage, name)) for name in step.node.spec.params},
                     "inputs": {argument: refs[slot] for argument, slot in step.reads},
                     "lent": {argument: str(part) for argument, part in step.node.lent.items()},
                     "loads": [str(part) for part in step.loads],
@@ -87,7 +88,8 @@ def make(graph: Graph, outputs: Iterable[str] | None = None) -> Plan:
         faults = [_unknown_output(graph, name) for name in unknown]
         raise PlanError(*(faults or [Fault("unknown_output", f"{graph.name} is asked for no output", fix=fix)]))
     refs = {name: graph.outputs[name] for name in wanted}
-    nodes = [graph.nodes[name] for name in graph.nodes if name in _needed(graph, refs.values())]
+    needed = _needed(graph, refs.values())
+    nodes = [node for name, node in graph.nodes.items() if name in needed]
     slots = _slots(nodes, refs.values())
     kept = {slots[ref] for ref in refs.values()}
     last_read = {ref: i for i, node in enumerate(nodes) for ref in node.inputs.values()}

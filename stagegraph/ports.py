@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import types
+import typing
 from functools import lru_cache
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ class _Required:
 
 
 REQUIRED: Final = _Required()
+
+_UNIONS = (typing.Union, types.UnionType)
 
 
 @attrs.frozen
@@ -45,7 +48,11 @@ def accepts(wanted: Any, given: Any) -> bool:
     Subclasses, Optional, Union and generics are followed as a type checker would; `int` feeds `float`; `Any` on
     either side accepts.
     """
-    return wanted is given or wanted is Any or given is Any or _is_subhint(wanted, given)
+    if wanted is given or wanted is Any or given is Any:
+        return True
+    if typing.get_origin(given) in _UNIONS:
+        return all(accepts(wanted, member) for member in typing.get_args(given))
+    return _is_subhint(wanted, given)
 
 
 @lru_cache(maxsize=4096)
@@ -56,12 +63,17 @@ def _is_subhint(wanted: Any, given: Any) -> bool:
 
 
 def holds(type_: Any, value: Any) -> bool:
-    """Whether a value is of a type."""
-    if isinstance(type_, type) and not hasattr(type_, "__class_getitem__"):
-        return isinstance(value, type_) or (type_ is float and type(value) is int)
+    """Whether a value is of a type; every item of a list is looked at."""
     if type_ is Any:
         return True
-    from beartype.door import is_bearable
+    if isinstance(type_, type) and not hasattr(type_, "__class_getitem__"):
+        return isinstance(value, type_) or (type_ is float and type(value) is int)
+    origin, args = typing.get_origin(type_), typing.get_args(type_)
+    if origin in _UNIONS:
+        return any(holds(member, value) for member in args)
+    if origin is list:
+        return isinstance(value, list) and all(holds(args[0], item) for item in value)
+    from beartype.door import is_bearable  # takes one item of a container for all, at random
 
     return is_bearable(value, type_)
 
@@ -70,7 +82,14 @@ def type_name(hint: Any) -> str:
     """A type hint as a person writes it: `int`, `list[Frames]`, `Waveform | None`."""
     if hint is None or hint is type(None):
         return "None"
-    if isinstance(hint, type) and not hasattr(hint, "__args__"):
-        return hint.__qualname__.rpartition(".<locals>.")[2]
-    text = re.sub(r"Optional\[([^\[\]]+)\]", r"\1 | None", str(hint))
-    return re.sub(r"(?:[A-Za-z_]\w*\.|<locals>\.)+", "", text).replace("NoneType", "None")
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in _UNIONS:
+        return " | ".join(type_name(member) for member in args)
+    if origin is typing.Literal:
+        return f"Literal[{', '.join(map(repr, args))}]"
+    if isinstance(hint, list):  # the arguments of a Callable
+        return f"[{', '.join(map(type_name, hint))}]"
+    if origin is not None and args:
+        return f"{type_name(origin)}[{', '.join('...' if arg is ... else type_name(arg) for arg in args)}]"
+    name = getattr(hint, "__qualname__", None) or getattr(hint, "__name__", None) or str(hint)
+    return str(name).rpartition("<locals>.")[2]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import math
 import platform
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -70,22 +72,26 @@ def start(id: str, plan: Plan, inputs: Mapping[str, Any]) -> RunRecord:
 
 
 def versions_of(packages: Iterable[str]) -> dict[str, str]:
-    """Python, the engine and the distributions that hold these top-level packages, with their versions."""
-    names = {d for package in packages for d in _distributions().get(package, ())}
-    names.add("stagegraph")
-    return {"python": platform.python_version(), **{name: _version(name) for name in sorted(names)}}
+    """Python, the engine, the plugins that hold these top-level packages, and the libraries that those require."""
+    plugins = [distribution for package in packages if (distribution := _plugin_distributions().get(package))]
+    names = {"stagegraph", *(plugin.metadata["Name"] for plugin in plugins)}
+    for plugin in plugins:
+        names |= {re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in plugin.requires or () if "extra ==" not in need}
+    versions = {name: version for name in sorted(names) if (version := _version(name))}
+    return {"python": platform.python_version(), **versions}
 
 
-def _version(distribution: str) -> str:
+def _version(distribution: str) -> str | None:
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
-        return "unknown"
+        return None
 
 
 @cache
-def _distributions() -> Mapping[str, list[str]]:
-    return metadata.packages_distributions()
+def _plugin_distributions() -> Mapping[str, metadata.Distribution]:
+    entries = metadata.entry_points(group="stagegraph.plugins")
+    return {entry.module.partition(".")[0]: entry.dist for entry in entries if entry.dist is not None}
 
 
 def _manifest(graph: Graph) -> dict[str, Any] | None:
@@ -98,7 +104,8 @@ def _manifest(graph: Graph) -> dict[str, Any] | None:
 
 def plain(value: Any) -> Any:
     """A value as JSON can hold it: scalars as they are, others described."""
-    return value if value is None or isinstance(value, (str, int, float, bool)) else summary(value)
+    scalar = value is None or isinstance(value, (str, int, bool)) or (isinstance(value, float) and math.isfinite(value))
+    return value if scalar else summary(value)
 
 
 def summary(value: Any) -> str:
@@ -108,9 +115,12 @@ def summary(value: Any) -> str:
     if isinstance(value, str):
         return repr(value) if len(value) <= 60 else f"{value[:57]!r}... ({len(value)} characters)"
     shape = getattr(value, "shape", None)
-    if shape is not None:
+    if isinstance(shape, tuple):  # of an array or a tensor
         return f"{type(value).__name__}{tuple(shape)}"
     if isinstance(value, (list, tuple, dict, set)):
         return f"{type(value).__name__} of {len(value)}"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # a message about one error must not end in another
+        return type(value).__name__
     return text if len(text) <= 80 and "\n" not in text else type(value).__name__

@@ -5,15 +5,17 @@ Look-ups that fail say what is near, and whether a plugin that could not be load
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import GenericAlias, MappingProxyType
+from types import GenericAlias, MappingProxyType, NoneType
 from typing import Any
 
 import attrs
 
 from stagegraph.components import ComponentSpec, component_spec_of
 from stagegraph.errors import Fault, suggest
+from stagegraph.serde import describe
 from stagegraph.stages import StageSpec, spec_of
 
 #: Types that every registry knows by name.
@@ -97,16 +99,24 @@ class Registry:
     def type(self, name: str) -> Any:
         """The type that `name`, `list[name]` or `name | None` stands for, or a Fault."""
         name = name.strip()
+        if name in self.types:
+            return self.types[name]
+        if len(name) > 200:
+            return Fault("unknown_type", f"the type {describe(name)} is too long to be one")
         if name.endswith("| None"):
             inner = self.type(name.removesuffix("| None"))
             return inner if isinstance(inner, Fault) else inner | None
         if name.startswith("list[") and name.endswith("]"):
             inner = self.type(name[5:-1])
             return inner if isinstance(inner, Fault) else GenericAlias(list, (inner,))
-        return self.types[name] if name in self.types else self._unknown("unknown_type", "type", name, self.types)
+        return self._unknown("unknown_type", "type", name, self.types)
 
     def type_name(self, type_: Any) -> str | None:
-        """The registered name of a type, None if it has none."""
+        """What `type` reads as a type, None if nothing does."""
+        args = typing.get_args(type_)
+        if typing.get_origin(type_) is list or (len(args) == 2 and args[1] is NoneType):
+            inner = self.type_name(args[0])
+            return inner and (f"list[{inner}]" if typing.get_origin(type_) is list else f"{inner} | None")
         return next((name for name, known in self.types.items() if known is type_ or known == type_), None)
 
     def manifest(self, name: str) -> Path | Fault:

@@ -48,7 +48,7 @@ class Rule:
         if self.choices is not None:
             return f"one of {_listed(self.choices)}"
         bounds = ((">=", self.ge), (">", self.gt), ("<=", self.le), ("<", self.lt))
-        parts = [f"{sign} {bound:g}" for sign, bound in bounds if bound is not None]
+        parts = [f"{sign} {bound:.15g}" for sign, bound in bounds if bound is not None]
         return ", ".join(parts + ([self._grid] if self.multiple_of is not None else []))
 
     @property
@@ -67,7 +67,7 @@ class Rule:
         """The nearest valid values below and above, nearest first."""
         if self.multiple_of is None:
             bound = self.ge if self.ge is not None and value < self.ge else self.le
-            return f"use {bound:g}" if bound is not None and self._in_range(bound) else ""
+            return f"use {bound:.15g}" if bound is not None and self._in_range(bound) else ""
         step = self.multiple_of
         start = value
         if self.ge is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import pathlib
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -47,9 +48,18 @@ class StructureError(ValueError):
 
 
 class Text(str):
-    """A value typed on a command line: taken as it is where a str is wanted, read as a YAML scalar elsewhere."""
+    """A value typed on a command line: the text itself where a str is wanted, `value` elsewhere.
 
-    __slots__ = ()
+    `stagegraph.yaml.typed` makes one, with the value that YAML reads from the text.
+    """
+
+    value: Any
+
+    def __new__(cls, text: str, value: Any) -> Text:
+        """Pair a text with what it reads as."""
+        typed = super().__new__(cls, text)
+        typed.value = value
+        return typed
 
 
 def structure(data: Any, type_: Any, path: Path = ()) -> Any:
@@ -86,6 +96,8 @@ def describe(value: Any) -> str:
     """A value of plain data in a few words, for messages: `3`, `"three"`, `a list`."""
     if isinstance(value, (Mapping, list, tuple)):
         return "a mapping" if isinstance(value, Mapping) else "a list"
+    if isinstance(value, int) and value.bit_length() > 256:
+        return "an integer of more than 75 digits"
     if isinstance(value, str):
         return json.dumps(value[:57] + "..." if len(value) > 60 else value, ensure_ascii=False)
     return json.dumps(value, default=repr)
@@ -98,6 +110,10 @@ def _is_number(value: Any) -> bool:
 @cache
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(omit_if_default=True)
+    # What comes first is asked last: no type is left to the lax hooks that cattrs brings along.
+    converter.register_structure_hook_func(lambda t: not _is_transparent(t), _refuse)
+    for foreign in (bytes, pathlib.PurePath, pathlib.Path):
+        converter.register_structure_hook(foreign, _refuse)
     for type_, name in ((bool, "true or false"), (int, "an integer"), (str, "a string"), (type(None), "null")):
         converter.register_structure_hook(type_, _exactly(type_, name))
     converter.register_structure_hook(float, _finite_float)
@@ -111,23 +127,30 @@ def _converter() -> cattrs.Converter:
 
 
 def _plain(data: Any) -> Any:
-    return _scalar(data) if isinstance(data, Text) else data
-
-
-def _scalar(text: Text) -> Any:
-    from stagegraph.yaml import parse_value  # the reader depends on nothing here; only texts of a console need it
-
-    return parse_value(str(text))
+    return data.value if isinstance(data, Text) else data
 
 
 def _wrong(data: Any, wanted: str) -> StructureError:
     return StructureError([Problem((), "invalid_type", f"{describe(data)} is not {wanted}", f"must be {wanted}")])
 
 
+def _is_transparent(type_: Any) -> bool:
+    """Whether a hint only names or decorates another, which cattrs looks through."""
+    return isinstance(type_, typing.NewType) or typing.get_origin(type_) is typing.Annotated
+
+
+def _refuse(data: Any, type_: Any) -> Any:
+    name = getattr(type_, "__name__", None) or str(type_)
+    what = f"{describe(data)} is not of type {name}"
+    raise StructureError([Problem((), "invalid_type", what, "a value of this type cannot be written out")])
+
+
 def _exactly(type_: type, wanted: str) -> Callable[[Any, Any], Any]:
-    def hook(data: Any, _: Any) -> Any:
+    def hook(data: Any, asked: Any) -> Any:
+        if isinstance(asked, type) and asked is not type_:  # an enum or another subclass of a scalar
+            return _refuse(data, asked)
         if isinstance(data, Text):
-            data = str(data) if type_ is str else _scalar(data)
+            data = str(data) if type_ is str else data.value
         if type(data) is not type_:
             raise _wrong(data, wanted)
         return data
@@ -139,9 +162,13 @@ def _finite_float(data: Any, _: Any) -> float:
     data = _plain(data)
     if not _is_number(data):
         raise _wrong(data, "a number")
-    if not math.isfinite(data):
-        raise StructureError([Problem((), "invalid_value", f"{data!r} is not finite", "must be a finite number")])
-    return float(data)
+    try:
+        number = float(data)
+    except OverflowError:  # an integer beyond 1.8e308
+        number = math.inf
+    if not math.isfinite(number):
+        raise StructureError([Problem((), "invalid_value", f"{number} is not finite", "must be a finite number")])
+    return number
 
 
 def _is_literal(type_: Any) -> bool:
@@ -210,20 +237,23 @@ def _union_hook(type_: Any, converter: cattrs.Converter) -> Callable[[Any, Any],
     members = typing.get_args(type_)
 
     def hook(data: Any, _: Any) -> Any:
+        if isinstance(data, Text):
+            data = str(data) if str in members else data.value
         if data is None and type(None) in members:
             return None
         errors = []
-        for member in sorted(members, key=lambda m: m is not str if isinstance(data, Text) else 0):
+        for member in members:
             if member is type(None):
                 continue
             try:
                 return converter.structure(data, member)
             except StructureError as error:
                 errors.append(error)
-        if len(errors) == 1:
-            raise errors[0]
-        wanted = " or ".join(problem.why.removeprefix("must be ") for error in errors for problem in error.problems[:1])
-        raise _wrong(data, wanted)
+        problems = [error.problems[0] for error in errors]
+        if all(problem.code == "invalid_type" and not problem.path for problem in problems) and len(errors) > 1:
+            raise _wrong(data, " or ".join(problem.why.removeprefix("must be ") for problem in problems))
+        # The member that the data comes nearest to: the one that objects to a part of it, not to the whole.
+        raise next((error for error in errors if error.problems[0].path), errors[0])
 
     return hook
 
@@ -252,7 +282,7 @@ def _attrs_hook(type_: Any, converter: cattrs.Converter) -> Callable[[Any, Any],
             raise StructureError(problems)
         try:
             return type_(**values)
-        except ValueError as error:  # a check of the class over several fields
+        except (ValueError, TypeError) as error:  # a check of the class over several fields
             raise StructureError([Problem((), "invalid_value", str(error))]) from error
 
     return hook

@@ -16,11 +16,12 @@ A function with the same conventions is a stage too; its params are the keyword-
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, TypeVar, cast, dataclass_transform
 
@@ -36,6 +37,8 @@ ID = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
 SINGLE = "output"
 
 T = TypeVar("T")
+
+_FIELD = type(attrs.field())  # attrs offers no public name for what attrs.field returns
 
 
 @attrs.frozen
@@ -112,7 +115,8 @@ def spec_of(stage: Any) -> StageSpec:
         GraphError: it is not a stage.
     """
     spec = getattr(stage, "__stagegraph_stage__", None)
-    if not isinstance(spec, StageSpec):
+    made_by = stage if isinstance(stage, type) else type(stage)
+    if not isinstance(spec, StageSpec) or spec.factory is not made_by:  # nor is a subclass of one
         what = f"{stage!r} is not a stage"
         fix = 'decorate its class or function with @stage("...", version=1)'
         raise GraphError(Fault("invalid_stage", what, fix=fix))
@@ -124,7 +128,8 @@ def _stage_of_class(cls: type, id: str, version: int, frame: FrameType) -> type:
     if not inspect.isfunction(run):
         raise _invalid(id, f"class {cls.__name__} has no run method", "define run(self, ...)")
     frozen = attrs.frozen(cls)
-    attrs.resolve_types(frozen, localns=frame.f_locals)
+    with _resolving(id, "a param"):
+        attrs.resolve_types(frozen, localns=frame.f_locals)
     spec = _spec(id, version, frozen, run, list(inspect.signature(run).parameters.values())[1:], frame)
     frozen.__stagegraph_stage__ = spec  # type: ignore[attr-defined]
     return frozen
@@ -171,8 +176,7 @@ class FunctionStage:
 
 
 def _is_param(parameter: inspect.Parameter) -> bool:
-    # attrs offers no public name for what attrs.field returns
-    return parameter.kind is parameter.KEYWORD_ONLY and isinstance(parameter.default, type(attrs.field()))
+    return parameter.kind is parameter.KEYWORD_ONLY and isinstance(parameter.default, _FIELD)
 
 
 def _spec(
@@ -190,6 +194,11 @@ def _spec(
             raise _invalid(id, f"argument {parameter} of run cannot be a port", "give every port a name of its own")
         if name not in hints:
             raise _invalid(id, f"argument {name} of run has no type", "annotate it: the type is the port's type")
+        if isinstance(parameter.default, _FIELD):
+            raise _invalid(id, f"argument {name} is a param but not keyword-only", "put a * before it")
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty:
+            fix = "use param(...) for a setting; a component or the context has no default"
+            raise _invalid(id, f"argument {name} is keyword-only and has a default that is no param", fix)
         if parameter.kind is not parameter.KEYWORD_ONLY:
             default = REQUIRED if parameter.default is parameter.empty else parameter.default
             inputs[name] = Port(name, hints[name], default)
@@ -208,12 +217,17 @@ def _spec(
 
 def _hints(id: str, function: Callable[..., Any], frame: FrameType) -> dict[str, Any]:
     """Resolved annotations; names of the scope in which the stage is defined count, even inside a function."""
-    try:
+    with _resolving(id, "run"):
         return typing.get_type_hints(function, localns={**frame.f_locals})
-    except NameError as error:
-        raise _invalid(
-            id, f"a type of run cannot be resolved: {error}", "import it at run time, not only for checking"
-        ) from None
+
+
+@contextlib.contextmanager
+def _resolving(id: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (NameError, AttributeError, TypeError, SyntaxError) as error:
+        fix = "import it at run time, not only for checking"
+        raise _invalid(id, f"a type of {what} cannot be resolved: {error}", fix) from None
 
 
 def _invalid(id: str, what: str, fix: str) -> GraphError:

@@ -29,7 +29,7 @@ from ruamel.yaml.events import (
 )
 
 from stagegraph.errors import Fault, Location, ManifestError
-from stagegraph.serde import Path, describe, dotted
+from stagegraph.serde import Path, Text, describe, dotted
 
 
 @attrs.frozen
@@ -77,7 +77,7 @@ def read(text: str, file: str, limits: Limits | None = None) -> Document:
         ManifestError: not YAML, not within the limits, or using what this reader excludes; every duplicate key at once.
     """
     limits = limits or Limits()
-    if len(text.encode()) > limits.bytes:
+    if len(text.encode(errors="surrogatepass")) > limits.bytes:
         raise _error("too_large", f"the text has more than {limits.bytes} bytes", Location(file))
     reader = _Reader(file, limits)
     try:
@@ -85,7 +85,7 @@ def read(text: str, file: str, limits: Limits | None = None) -> Document:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise _error("syntax", error.problem or error.context or str(error), _location(file, mark)) from None
-    except (YAMLError, ValueError) as error:
+    except (YAMLError, ValueError, OverflowError) as error:  # overflow: "\\UFFFFFFFF" is no character
         raise _error("syntax", str(error).splitlines()[0], Location(file)) from None
     if reader.faults:
         raise ManifestError(*reader.faults)
@@ -103,12 +103,18 @@ def parse_value(text: str) -> Any:
         return text
 
 
-# The scalars of YAML 1.2's core schema; what matches none of them is a string. So `no`, `16:9` and `012` stay text.
+def typed(text: str) -> Text:
+    """A text from a command line that knows what it reads as."""
+    return Text(text, parse_value(text))
+
+
+# The scalars of YAML 1.2's core schema, numbers as JSON writes them; what matches none of them is a string. So `no`,
+# `16:9` and `012` (which the core schema takes for 12, and YAML 1.1 for 10) stay text.
 _NULL = re.compile(r"(?:null|Null|NULL|~)?")
 _TRUE = re.compile(r"true|True|TRUE")
 _FALSE = re.compile(r"false|False|FALSE")
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 
@@ -127,6 +133,8 @@ class _Reader:
         for event in events:
             if isinstance(event, DocumentStartEvent):
                 documents += 1
+                if event.version not in (None, (1, 2)):
+                    raise _error("syntax", "the document says that it is not YAML 1.2", self._at(event))
                 if documents > 1:
                     raise _error("syntax", "the file holds more than one document", self._at(event))
             elif isinstance(event, NodeEvent):
@@ -151,7 +159,9 @@ class _Reader:
             if not isinstance(event, ScalarEvent):
                 raise _error("syntax", "a key must be a plain word or a quoted string", self._at(event))
             self._check(event, path)
-            key = str(event.value)
+            key = self._text(event)
+            if key == "<<" and not event.style:
+                raise _error("syntax", "merge keys are not used here", self._at(event), "write the values out")
             if key in data:
                 self.faults.append(self._duplicate(event, (*path, key)))
             self.keys[(*path, key)] = _place(event)
@@ -176,8 +186,17 @@ class _Reader:
         why = f"first in line {self.keys[path][0]}"
         return Fault(code, what, dotted(path), why, "keep one of them", self._at(event))
 
+    def _text(self, event: Any) -> str:
+        """The text of a scalar; what JSON escapes as a pair of surrogates is one character."""
+        if event.value.isascii():
+            return str(event.value)
+        try:
+            return str(event.value.encode("utf-16", "surrogatepass").decode("utf-16"))
+        except UnicodeDecodeError:
+            raise _error("syntax", "a text holds half of a surrogate pair", self._at(event)) from None
+
     def _scalar(self, event: Any) -> Any:
-        text = event.value
+        text = self._text(event)
         if event.style:  # quoted or block style: always text
             return text
         if _NULL.fullmatch(text):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from stagegraph import builder, graph, manifest
+from stagegraph import builder, graph, manifest, yaml
 from stagegraph import plugins as plugin_loading
 from stagegraph.errors import Fault, UsageError
 from stagegraph.graph import Graph
@@ -59,7 +59,7 @@ def assignments(words: list[str] | None, option: str, left: str) -> dict[str, Te
             faults.append(Fault("usage", f"{option} {word} has no value", fix=f"write {option} {left}=VALUE"))
         elif name in values:
             faults.append(Fault("usage", f"{option} {name} is given twice", fix="keep one of them"))
-        values[name] = Text(value)
+        values[name] = yaml.typed(value)
     if faults:
         raise UsageError(*faults)
     return values

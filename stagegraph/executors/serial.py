@@ -10,9 +10,18 @@ from typing import Any
 import attrs
 
 from stagegraph import events
-from stagegraph.components import Pool
+from stagegraph.components import Pool, faults_of
 from stagegraph.context import Cancellation, StageContext
-from stagegraph.errors import Cancelled, Fault, InputError, PlanError, StageError, StagegraphError, suggest
+from stagegraph.errors import (
+    Cancelled,
+    ComponentError,
+    Fault,
+    InputError,
+    PlanError,
+    StageError,
+    StagegraphError,
+    suggest,
+)
 from stagegraph.events import Event, Listener
 from stagegraph.graph import INPUTS
 from stagegraph.plan import Plan, Step
@@ -62,11 +71,12 @@ def run(
 
     Raises:
         InputError: an input that is missing, unknown or of the wrong type; nothing has run.
-        ComponentError: a component could not be loaded.
+        ComponentError: a component lacks what it would load, in which case nothing has run, or could not be loaded.
         StageError: a stage failed; its cause is chained.
         Cancelled: the flag was set, or the user interrupted.
     """
     values = check_inputs(plan, inputs)
+    check_components(plan)
     return _Serial(plan, values, on_event, pool, directory, cancellation or Cancellation()).run()
 
 
@@ -106,6 +116,21 @@ def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
     if faults:
         raise InputError(*faults)
     return values
+
+
+def check_components(plan: Plan) -> None:
+    """Let every component look for what the plan will load from it; none loads anything.
+
+    Raises:
+        ComponentError: with every fault of every component.
+    """
+    parts: dict[str, list[str]] = {}
+    for step in plan.steps:
+        for ref in step.loads:
+            parts.setdefault(ref.component, []).append(ref.part)
+    faults = [fault for name, wanted in parts.items() for fault in faults_of(plan.graph.components[name], wanted)]
+    if faults:
+        raise ComponentError(*faults)
 
 
 class _Serial:
@@ -148,6 +173,9 @@ class _Serial:
         except StagegraphError as error:
             self._record.status = "failed"
             self._emit(events.RunFailed(self._id, error.faults))
+            raise
+        except BaseException:  # a listener that raised, a loader without memory, a stage that exits
+            self._record.status = "failed"
             raise
         self._record.status = "finished"
         self._emit(events.RunFinished(self._id, time.perf_counter() - begin))
@@ -210,6 +238,7 @@ class _Serial:
             faults = [attrs.evolve(fault, where=fault.where or step.node.name) for fault in error.faults]
             failure = _failure(step, arguments, *faults)
             failure.exit_code = error.exit_code  # type: ignore[misc]
+            failure.retryable = error.retryable  # type: ignore[misc]
             raise failure from error
         except Exception as error:
             what = f"{step.node.name} ({spec.id}) failed: {type(error).__name__}: {error}"
@@ -229,7 +258,7 @@ class _Serial:
 
     def _make_directory(self) -> Path:
         if callable(self._directory):
-            return self._directory(self._id)
+            self._directory = self._directory(self._id)
         directory = self._directory or Path("runs") / f"{self._plan.graph.name.replace('/', '-')}-{self._id}"
         directory.mkdir(parents=True, exist_ok=True)
         return directory

@@ -1,0 +1,58 @@
+"""Where models run and in which number format, from the words that people write."""
+
+from __future__ import annotations
+
+import torch
+
+from stagegraph.errors import suggest
+from stagegraph_ltx2.errors import failure
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of this name: "auto" (the first GPU, or the CPU), "cpu", "cuda", "cuda:1", "mps".
+
+    Raises:
+        ComponentError: another word, or a device that this machine does not have.
+    """
+    present = present_devices()
+    if name == "auto":
+        return torch.device(present[0])
+    if name in present:
+        return torch.device(name)
+    if name == "cuda" and "cuda:0" in present:
+        return torch.device("cuda:0")
+    raise failure(
+        "no_such_device",
+        f'no device "{name}"',
+        why=f"this machine has {', '.join(present)}; torch {torch.__version__}",
+        fix=suggest(name, ("auto", *present)),
+    )
+
+
+def present_devices() -> tuple[str, ...]:
+    """The devices of this machine, the fastest first."""
+    gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return (*gpus, *(["mps"] if torch.backends.mps.is_available() else []), "cpu")
+
+
+def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The floating point format of this name: "bf16", "fp16", "fp32" or "auto".
+
+    "auto" is bf16 on a GPU, the format that LTX-2 is stored in; fp16 has its size and less range. On a CPU it is fp32:
+    one without bf16 instructions emulates them, and took 20 (convolution) to 60 times (matrix product) longer.
+
+    Raises:
+        ComponentError: another word.
+    """
+    if name == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    if name not in DTYPES:
+        raise failure(
+            "no_such_dtype",
+            f'no number format "{name}"',
+            why=f"models run in {', '.join(DTYPES)}",
+            fix=suggest(name, ("auto", *DTYPES)),
+        )
+    return DTYPES[name]

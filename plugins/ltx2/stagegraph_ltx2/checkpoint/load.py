@@ -1,0 +1,115 @@
+"""Fill a module from a component's files: each tensor goes from the file to its device and dtype once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from io import FileIO
+from itertools import groupby
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from stagegraph_ltx2.checkpoint.folder import ComponentFiles
+from stagegraph_ltx2.checkpoint.header import Header, TensorInfo, read_header
+from stagegraph_ltx2.checkpoint.match import FLOATS, Names, Stored, mismatches, stored_tensors
+from stagegraph_ltx2.errors import failure, raise_all, unreadable
+from stagegraph_ltx2.model.config import ConfigError
+
+M = TypeVar("M", bound=nn.Module)
+
+#: Bytes asked for in one read; Linux gives at most 2 GiB.
+READ_BYTES = 1 << 30
+
+
+def load_module(
+    build: Callable[[], M],
+    files: ComponentFiles,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    names: Names | None = None,
+) -> M:
+    """A module with the weights of a component, in eval mode and without gradients.
+
+    The module is built on the meta device. Names, shapes and number formats of all files are compared with it before
+    any weight is read, so that the wrong model costs milliseconds. Then memory holds the module and one tensor more.
+
+    Weights are read, not mapped: a file that is cut while it is read gives an error instead of SIGBUS, a later write to
+    it cannot change the model, and the pages of a map would count against this process until the file is closed.
+
+    Args:
+        build: makes the module; called under `torch.device("meta")`. It may raise `ConfigError`.
+        files: the component.
+        device: where the weights go.
+        dtype: floating point; what they become.
+        names: how the file calls what the module has; by default the same.
+
+    Raises:
+        ComponentError: a configuration that cannot be built; files that are damaged; tensors that are missing,
+            unexpected, stored twice, misshapen or quantised, all at once.
+        TypeError: the module has state that no file could fill (a buffer that is not part of its state dict).
+    """
+    module = _build(build, files)
+    wanted = module.state_dict()
+    stored, duplicates = stored_tensors([read_header(path) for path in files.files], names or Names())
+    raise_all([*duplicates, *mismatches(wanted, stored, str(files.folder))])
+    module.load_state_dict(_read_all(stored, device, dtype), strict=True, assign=True)
+    hollow = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]
+    if hollow:
+        raise TypeError(f"{type(module).__name__} has state that is not in its state dict: {', '.join(hollow)}")
+    # What is left to move are the buffers that the module computed itself.
+    return module.to(device).eval().requires_grad_(False)
+
+
+def _build(build: Callable[[], M], files: ComponentFiles) -> M:
+    try:
+        with torch.device("meta"):
+            return build()
+    except ConfigError as error:
+        raise failure(
+            "bad_config",
+            "; ".join(error.faults),
+            where=files.config_path,
+            why=f"{files.name} cannot be built from this configuration",
+            fix="use a checkpoint of LTX-2 (19B), e.g. Lightricks/LTX-2",
+        ) from None
+
+
+def _read_all(stored: Mapping[str, Stored], device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Name -> tensor on its device; file after file, each from its start to its end."""
+    order = sorted(stored.items(), key=lambda item: (str(item[1].header.path), item[1].info.offset))
+    state: dict[str, torch.Tensor] = {}
+    for header, group in groupby(order, key=lambda item: item[1].header):
+        state.update(_read_file(header, [(name, item.info) for name, item in group], device, dtype))
+    return state
+
+
+def _read_file(
+    header: Header, tensors: Iterable[tuple[str, TensorInfo]], device: torch.device, dtype: torch.dtype
+) -> dict[str, torch.Tensor]:
+    try:
+        with header.path.open("rb", buffering=0) as file:
+            return {name: _read(file, header, info).to(device, dtype) for name, info in tensors}
+    except OSError as error:
+        raise unreadable(header.path, error) from None
+
+
+def _read(file: FileIO, header: Header, info: TensorInfo) -> torch.Tensor:
+    """One tensor as it is stored, in memory of its own."""
+    data = torch.empty(info.nbytes, dtype=torch.uint8)
+    buffer = memoryview(data.numpy())  # type: ignore[arg-type]  # numpy declares no buffer before 3.12
+    file.seek(info.offset)
+    done = 0
+    while done < info.nbytes:
+        count = file.readinto(buffer[done : done + READ_BYTES])
+        if not count:
+            raise failure(
+                "truncated",
+                f"{header.path.name} ended at byte {info.offset + done} and had {header.file_bytes} bytes before",
+                where=header.path,
+                why="the file was replaced or cut while it was read",
+                fix="run again once nothing writes there",
+            )
+        done += count
+    return data.view(FLOATS[info.dtype]).view(info.shape)

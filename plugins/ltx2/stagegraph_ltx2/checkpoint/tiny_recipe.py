@@ -1,0 +1,151 @@
+"""What the tiny checkpoint consists of, as data. Needs no torch.
+
+Its geometry is that of LTX-2: 128 channels for 32 x 32 pixels and 8 frames, 8 x 16 for 64 mel bins and 4 mel frames,
+stereo at 24 kHz. Only the widths and the depths are small. Its weights are noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+#: Counts up when the same seed no longer gives the same files, so that a cached copy is not mistaken for this one.
+VERSION = 1
+
+#: The release of diffusers whose classes the configurations describe.
+DIFFUSERS_VERSION = "0.42.1"
+
+VOCABULARY = 512
+#: Ids that no text gets: they stand for pictures.
+IMAGE_TOKENS = {
+    "boi_token_index": VOCABULARY - 3,
+    "eoi_token_index": VOCABULARY - 2,
+    "image_token_index": VOCABULARY - 1,
+}
+GEMMA_WIDTH = 32
+GEMMA_LAYERS = 3
+
+TRANSFORMER: Mapping[str, Any] = MappingProxyType(
+    {
+        "num_layers": 2,
+        "num_attention_heads": 2,
+        "attention_head_dim": 16,
+        "cross_attention_dim": 32,
+        "audio_num_attention_heads": 2,
+        "audio_attention_head_dim": 8,
+        "audio_cross_attention_dim": 16,
+        "caption_channels": GEMMA_WIDTH,
+        "rope_type": "split",
+    }
+)
+
+CONNECTORS: Mapping[str, Any] = MappingProxyType(
+    {
+        "caption_channels": GEMMA_WIDTH,
+        "text_proj_in_factor": GEMMA_LAYERS + 1,
+        "video_connector_num_attention_heads": 2,
+        "video_connector_attention_head_dim": 16,
+        "audio_connector_num_attention_heads": 2,
+        "audio_connector_attention_head_dim": 16,
+        "rope_type": "split",
+    }
+)
+
+VIDEO_VAE: Mapping[str, Any] = MappingProxyType(
+    {
+        "block_out_channels": [8, 8, 16, 16],
+        # The first level has the width of the latents, 128; a block there would weigh more than all others.
+        "layers_per_block": [0, 1, 1, 1, 1],
+        "decoder_block_out_channels": [8, 16, 32],
+        "decoder_layers_per_block": [1, 1, 1, 1],
+        "decoder_causal": False,
+        "spatial_compression_ratio": 32,
+        "temporal_compression_ratio": 8,
+    }
+)
+
+# The statistics of the 8 x 16 channels of a packed audio latent have the length of base_channels, so that this is 128;
+# a single block a level keeps it small.
+AUDIO_VAE: Mapping[str, Any] = MappingProxyType({"ch_mult": [1, 1, 1], "num_res_blocks": 1})
+
+VOCODER: Mapping[str, Any] = MappingProxyType(
+    {"hidden_channels": 32, "resnet_kernel_sizes": [3], "resnet_dilations": [[1, 3, 5]]}
+)
+
+SCHEDULER: Mapping[str, Any] = MappingProxyType(
+    {
+        "num_train_timesteps": 1000,
+        "shift": 1.0,
+        "use_dynamic_shifting": False,
+        "base_shift": 0.95,
+        "max_shift": 2.05,
+        "base_image_seq_len": 1024,
+        "max_image_seq_len": 4096,
+        "invert_sigmas": False,
+        "shift_terminal": None,
+        "use_karras_sigmas": False,
+        "use_exponential_sigmas": False,
+        "use_beta_sigmas": False,
+        "time_shift_type": "exponential",
+        "stochastic_sampling": False,
+    }
+)
+
+GEMMA: Mapping[str, Any] = MappingProxyType(
+    {
+        "architectures": ["Gemma3ForConditionalGeneration"],
+        "model_type": "gemma3",
+        # By default transformers loads in the stored format and diffusers in fp32: stored in fp32, both agree.
+        "dtype": "float32",
+        "tie_word_embeddings": True,
+        "mm_tokens_per_image": 4,
+        **IMAGE_TOKENS,
+        "text_config": {
+            "model_type": "gemma3_text",
+            "vocab_size": VOCABULARY,
+            "hidden_size": GEMMA_WIDTH,
+            "intermediate_size": 64,
+            "num_hidden_layers": GEMMA_LAYERS,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "query_pre_attn_scalar": 16,
+            "max_position_embeddings": 1024,
+            "sliding_window": 256,
+            # Layers of both kinds: the released model has five local ones for each global one.
+            "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+            "pad_token_id": 0,
+            "eos_token_id": 1,
+            "bos_token_id": 2,
+        },
+        "vision_config": {
+            "model_type": "siglip_vision_model",
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": 28,
+            "patch_size": 14,
+        },
+    }
+)
+
+#: Component -> [library, class], as diffusers' `LTX2Pipeline` saves them.
+MODEL_INDEX: Mapping[str, Any] = MappingProxyType(
+    {
+        "_class_name": "LTX2Pipeline",
+        "_diffusers_version": DIFFUSERS_VERSION,
+        "audio_vae": ["diffusers", "AutoencoderKLLTX2Audio"],
+        "connectors": ["ltx2", "LTX2TextConnectors"],
+        "duration_head": [None, None],
+        "processor": [None, None],
+        "prompt_enhancer": [None, None],
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+        "text_encoder": ["transformers", "Gemma3ForConditionalGeneration"],
+        "tokenizer": ["transformers", "GemmaTokenizer"],
+        "transformer": ["diffusers", "LTX2VideoTransformer3DModel"],
+        "vae": ["diffusers", "AutoencoderKLLTX2Video"],
+        "vocoder": ["ltx2", "LTX2Vocoder"],
+    }
+)

@@ -1,0 +1,104 @@
+"""Random weights that make a lively picture and sound: bounded, smooth, different for each prompt and seed."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+PIXELS_A_PATCH = 16
+SUBPIXELS_AN_UPSAMPLING = 8
+
+#: An upsampling adds a residual whose channels lie side by side as pixels: a grid that the convolution must outweigh.
+UPSAMPLING_GAIN = 4.0
+
+#: Of queries and keys. At 1, attention to 1024 positions is nearly even, and the few that a prompt fills have no say.
+ATTENTION_GAIN = 3.0
+
+#: Of what is added alike everywhere: more of it and every frame has one colour.
+CONSTANT_GAIN = 0.3
+
+#: Keeps the waveform away from where tanh flattens it.
+LOUDNESS = 0.3
+
+
+def draw(name: str, like: Tensor, generator: torch.Generator) -> Tensor:
+    """Weights for the tensor `name`, of the shape of `like`; most keep the variance of what passes through them."""
+    noise = torch.randn(like.shape, generator=generator)
+    if like.ndim <= 1:
+        return _vector(name, noise)
+    if like.ndim == 2:
+        return _matrix(name, noise)
+    return _sound(name, noise) if like.ndim == 3 else _smooth(name, noise, generator)
+
+
+def _vector(name: str, noise: Tensor) -> Tensor:
+    if name.endswith(("norm_q.weight", "norm_k.weight")):
+        return ATTENTION_GAIN * (1 + 0.1 * noise)
+    # Gemma stores the difference of its norms from 1.
+    around_one = name.endswith("weight") and "norm" in name and "language_model" not in name
+    if around_one or name.endswith("latents_std"):
+        return 1 + 0.1 * noise
+    # Small next to a blurred signal: constants would colour every picture alike.
+    return 0.02 * noise
+
+
+def _matrix(name: str, noise: Tensor) -> Tensor:
+    if name.endswith("registers"):
+        # Nearly the same: what fills the rest of 1024 positions must not drown the words.
+        return noise[:1] + 0.1 * noise
+    if name.endswith("table"):
+        return CONSTANT_GAIN * noise
+    return noise * noise.shape[1] ** -0.5 * (CONSTANT_GAIN if name.endswith("timestep_embedder.linear_2.weight") else 1)
+
+
+def _sound(name: str, noise: Tensor) -> Tensor:
+    """A convolution of the vocoder: the early ones make the timbre, the late ones fill in samples without a hiss."""
+    first, second, kernel = noise.shape
+    if "upsamplers" not in name:
+        return noise * (second * kernel) ** -0.5 * (LOUDNESS if name == "conv_out.weight" else 1.0)
+    # Transposed, stored as [in, out, kernel]: about two taps meet in a sample.
+    if kernel <= 8:
+        noise = noise[..., :1] * _blur([kernel]) * kernel * 0.5**0.5
+    return noise * (2 * first) ** -0.5
+
+
+def _smooth(name: str, noise: Tensor, generator: torch.Generator) -> Tensor:
+    """A convolution over pictures: noise over channels times a blur over time and space, and a little texture.
+
+    Channels that become neighbouring pixels get the same weights, as the pixels of an enlarged picture have.
+    """
+    out, into, *kernel = noise.shape
+    copies = _neighbours(name, noise.ndim)
+    mix = torch.randn(out // copies, into, generator=generator).repeat_interleave(copies, dim=0)
+    # The activation before is mostly positive; what is common to all channels would be one more constant.
+    mix = mix - mix.mean(dim=1, keepdim=True)
+    texture = noise * math.prod(kernel) ** -0.5
+    gain = UPSAMPLING_GAIN if copies == SUBPIXELS_AN_UPSAMPLING else 1.0
+    # Latents are independent of their neighbours: a blur of them would leave little.
+    shape = _point(kernel) if name.endswith("conv_in.conv.weight") else _blur(kernel)
+    return (mix.reshape(out, into, *[1] * len(kernel)) * shape + 0.02 * texture) * gain * into**-0.5
+
+
+def _neighbours(name: str, ndim: int) -> int:
+    """How many consecutive output channels become pixels that lie side by side."""
+    if ndim == 5 and name == "decoder.conv_out.conv.weight":
+        return PIXELS_A_PATCH
+    return SUBPIXELS_AN_UPSAMPLING if ndim == 5 and "upsamplers" in name else 1
+
+
+def _point(kernel: list[int]) -> Tensor:
+    """1 in the middle, 0 elsewhere."""
+    point = torch.zeros(kernel)
+    point[tuple(size // 2 for size in kernel)] = 1
+    return point
+
+
+def _blur(kernel: list[int]) -> Tensor:
+    """A bell of the kernel's size that sums to 1."""
+    bell = torch.ones(1)
+    for size in kernel:
+        axis = torch.tensor([math.comb(size - 1, place) for place in range(size)], dtype=torch.float32)
+        bell = torch.outer(bell, axis / axis.sum()).flatten()
+    return bell.reshape(kernel)

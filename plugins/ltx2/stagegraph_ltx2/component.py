@@ -1,0 +1,129 @@
+"""`ltx2.checkpoint`: an LTX-2 checkpoint as a component. Needs no torch until a part is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from stagegraph import component, param, part
+from stagegraph.errors import ComponentError, Fault
+from stagegraph_ltx2 import parts
+from stagegraph_ltx2.checkpoint.folder import Checkpoint
+from stagegraph_ltx2.checkpoint.resolve import resolve
+from stagegraph_ltx2.model.config import (
+    AudioVAEConfig,
+    ConfigError,
+    ConnectorsConfig,
+    TransformerConfig,
+    VideoVAEConfig,
+    VocoderConfig,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+M = TypeVar("M", bound="torch.nn.Module")
+
+#: Part -> the folders of a checkpoint that it is made of.
+FOLDERS = {
+    "text_encoder": ("text_encoder", "tokenizer"),
+    "connectors": ("connectors",),
+    "transformer": ("transformer",),
+    "video_vae": ("vae",),
+    "audio_vae": ("audio_vae",),
+    "vocoder": ("vocoder",),
+}
+
+
+@component("ltx2.checkpoint", version=1)
+class LTX2Checkpoint:
+    """An LTX-2 checkpoint: a folder in the diffusers layout, or the name of one on Hugging Face."""
+
+    path: str = param("tiny", help='A folder, a Hugging Face id such as "Lightricks/LTX-2", or "tiny" (small, random).')
+    revision: str | None = param(None, help="Branch, tag or commit of a Hugging Face repository.")
+    device: str = param("auto", help='"auto" (the first GPU, or the CPU), "cpu", "cuda", "cuda:1", "mps".')
+    dtype: str = param("auto", help='"auto" (bf16 on a GPU, fp32 on the CPU), "bf16", "fp16", "fp32".')
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint, found (or downloaded) and opened; no weights are read."""
+        return Checkpoint.open(resolve(self.path, revision=self.revision))
+
+    def check(self, parts: frozenset[str]) -> Iterable[Fault]:
+        """Whether the folders of the parts are there, with files that can be read."""
+        try:
+            self.checkpoint.components([folder for part in sorted(parts) for folder in FOLDERS[part]])
+        except ComponentError as error:
+            return error.faults
+        return ()
+
+    def fingerprint(self) -> str:
+        """The identity of all folders that the checkpoint has, in hex."""
+        present = set(self.checkpoint.names)
+        folders = [folder for group in FOLDERS.values() for folder in group if folder in present]
+        digests = (f"{folder}={self.checkpoint.fingerprint(folder)}\n" for folder in folders)
+        return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    @part
+    def text_encoder(self) -> parts.TextEncoder:
+        """Prompts to hidden states."""
+        from stagegraph_ltx2.text_encoder import load_text_encoder
+
+        device, dtype = self._placement()
+        return parts.TextEncoder(load_text_encoder(self.checkpoint, device=device, dtype=dtype))
+
+    @part
+    def connectors(self) -> parts.Connectors:
+        """Hidden states to what the transformer reads."""
+        from stagegraph_ltx2.model.connectors import TextConnectors
+
+        return parts.Connectors(self._load("connectors", ConnectorsConfig, TextConnectors))
+
+    @part
+    def transformer(self) -> parts.Transformer:
+        """The denoiser."""
+        from stagegraph_ltx2.model.transformer import AudioVideoTransformer
+
+        return parts.Transformer(self._load("transformer", TransformerConfig, AudioVideoTransformer))
+
+    @part
+    def video_vae(self) -> parts.VideoVAE:
+        """Video latents to pixels."""
+        from stagegraph_ltx2.model.video_vae import VideoVAE
+
+        return parts.VideoVAE(self._load("vae", VideoVAEConfig, VideoVAE))
+
+    @part
+    def audio_vae(self) -> parts.AudioVAE:
+        """Audio latents to mel spectrograms."""
+        from stagegraph_ltx2.model.audio_vae import AudioVAE
+
+        return parts.AudioVAE(self._load("audio_vae", AudioVAEConfig, AudioVAE))
+
+    @part
+    def vocoder(self) -> parts.Vocoder:
+        """Mel spectrograms to sound."""
+        from stagegraph_ltx2.model.vocoder import Vocoder
+
+        return parts.Vocoder(self._load("vocoder", VocoderConfig, Vocoder))
+
+    def _placement(self) -> tuple[torch.device, torch.dtype]:
+        from stagegraph_ltx2.checkpoint.device import resolve_device, resolve_dtype
+
+        device = resolve_device(self.device)
+        return device, resolve_dtype(self.dtype, device)
+
+    def _load(self, folder: str, config_type: Any, module: Callable[[Any], M]) -> M:
+        from stagegraph_ltx2.checkpoint.load import load_module
+        from stagegraph_ltx2.errors import failure
+
+        files = self.checkpoint.component(folder)
+        try:
+            config = config_type.from_dict(files.config)
+        except ConfigError as error:
+            raise failure("bad_config", str(error), where=files.config_path) from error
+        device, dtype = self._placement()
+        loaded: M = load_module(lambda: module(config), files, device=device, dtype=dtype)
+        return loaded

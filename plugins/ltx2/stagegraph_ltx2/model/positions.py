@@ -1,0 +1,43 @@
+"""Where tokens are in time and space, as the bounds [start, end) of what each covers.
+
+All bounds are fp32: seconds on the time axis, on which video and audio meet, and pixels in height and width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..shapes import AUDIO_COMPRESSION, HOP_LENGTH, SAMPLE_RATE, SPATIAL, TEMPORAL, AudioShape, LatentShape
+
+
+def video_positions(shape: LatentShape, frame_rate: float, device: torch.device | str = "cpu") -> Tensor:
+    """Bounds [1, 3, t, 2] in time, height and width; the leading 1 serves every sample of a batch.
+
+    The first latent frame covers [0, 1) pixel frames, the next [1, 9), [9, 17) and so on.
+    """
+    starts = torch.stack(
+        torch.meshgrid(
+            *(torch.arange(n, dtype=torch.float32, device=device) for n in (shape.frames, shape.height, shape.width)),
+            indexing="ij",
+        )
+    ).flatten(1)
+    frames, height, width = torch.stack((starts, starts + 1), dim=-1).unbind()
+    return torch.stack((_causal(frames, TEMPORAL) / frame_rate, height * SPATIAL, width * SPATIAL))[None]
+
+
+def audio_positions(shape: AudioShape, device: torch.device | str = "cpu") -> Tensor:
+    """Bounds [1, 1, t, 2] in time; the first latent frame covers one mel frame, each other one covers four."""
+    starts = torch.arange(shape.frames, dtype=torch.float32, device=device)
+    mel_frames = _causal(torch.stack((starts, starts + 1), dim=-1), AUDIO_COMPRESSION)
+    return (mel_frames * HOP_LENGTH / SAMPLE_RATE)[None, None]
+
+
+def middles(bounds: Tensor) -> Tensor:
+    """Middle [b, axes, t] of bounds [b, axes, t, 2]."""
+    return (bounds[..., 0] + bounds[..., 1]) / 2
+
+
+def _causal(latent_frames: Tensor, compression: int) -> Tensor:
+    """Latent frames as frames of what was compressed, of which the first latent frame holds only one."""
+    return (latent_frames * compression + 1 - compression).clamp(min=0)

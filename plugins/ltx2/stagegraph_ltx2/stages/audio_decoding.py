@@ -1,0 +1,26 @@
+"""`ltx2.audio_decoding`: latents to sound."""
+
+from __future__ import annotations
+
+from stagegraph import stage
+from stagegraph_ltx2.parts import AudioVAE, Vocoder
+from stagegraph_ltx2.values import AudioLatent
+from stagegraph_media.values import Waveform
+
+
+@stage("ltx2.audio_decoding", version=1)
+class LTX2AudioDecodingStage:
+    """Decode audio latents into a stereo waveform."""
+
+    def run(self, latents: AudioLatent, *, audio_vae: AudioVAE, vocoder: Vocoder) -> Waveform:
+        """Decode through a mel spectrogram; the first of a batch."""
+        import torch
+
+        from stagegraph_ltx2.model.audio_vae import unpack
+
+        vae, voice = audio_vae.module, vocoder.module
+        with torch.inference_mode():
+            tokens = vae.denormalize(latents.latent[:1].to(vae.latents_mean))
+            mel = vae.decode(unpack(tokens))
+            samples = voice(mel.to(voice.conv_in.weight))[0].float()
+            return Waveform(samples.contiguous().cpu().numpy(), voice.config.output_sampling_rate)

@@ -1,0 +1,83 @@
+"""RGB to YCbCr and back, in the way that the tags of a file say.
+
+What is written is BT.709 with limited range at every size: an untagged file is guessed by its size, differently by
+each player, so the tags are always set. What is read is converted by its tags, and only an untagged file by its size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from av import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+# ITU-T H.273 code points, as in the files
+BT709 = 1
+UNSPECIFIED = 2
+LIMITED = 1
+HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+# From this height on an untagged video is taken for high definition
+HD_HEIGHT = 720
+
+_MATRICES = {
+    0: Colorspace.ITU709,  # RGB samples: swscale needs no matrix
+    BT709: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    5: Colorspace.ITU601,
+    6: Colorspace.ITU601,
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+}
+# With the other flags left out the chroma of a flat patch is off by up to 3 steps, with these by 1
+_EXACT = int(
+    Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP | Interpolation.FULL_CHR_H_INT
+)
+
+
+class UnsupportedColour(ValueError):
+    """A frame whose samples have no faithful 8-bit RGB picture here; the text says why."""
+
+
+class Converter:
+    """Converts the frames of one video; it keeps the scaler's tables between frames."""
+
+    def __init__(self) -> None:
+        self._scaler = VideoReformatter()
+
+    def to_yuv420p(self, pixels: NDArray[np.uint8]) -> VideoFrame:
+        """A BT.709 limited-range frame of `[h, w, 3]` RGB; both sizes even."""
+        return self._scaler.reformat(
+            VideoFrame.from_ndarray(pixels, format="rgb24"),
+            format="yuv420p",
+            interpolation=_EXACT,
+            dst_colorspace=Colorspace.ITU709,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.MPEG,
+        )
+
+    def to_rgb(self, frame: VideoFrame, format: str = "rgb24") -> NDArray[Any]:
+        """The picture as `[h, w, 3]` (or 4 for "rgba") of uint8; deeper samples are rounded to 8 bits.
+
+        Raises:
+            UnsupportedColour: high dynamic range, or a matrix that swscale does not know.
+        """
+        transfer = frame.color_trc
+        if transfer in HDR_TRANSFERS:
+            raise UnsupportedColour(f"the picture is HDR ({HDR_TRANSFERS[transfer]}), which 8-bit RGB cannot hold")
+        matrix = int(frame.colorspace)
+        if matrix == UNSPECIFIED:
+            source = Colorspace.ITU709 if frame.height >= HD_HEIGHT else Colorspace.ITU601
+        elif matrix in _MATRICES:
+            source = _MATRICES[matrix]
+        else:
+            raise UnsupportedColour(f"the colour matrix has the code {matrix}, which swscale does not convert")
+        return self._scaler.reformat(
+            frame,
+            format=format,
+            interpolation=_EXACT,
+            src_colorspace=source,
+            src_color_range=int(frame.color_range),
+            dst_color_range=ColorRange.JPEG,
+        ).to_ndarray()

@@ -1,0 +1,298 @@
+"""From an open video file to `Frames` and `Waveform`, within limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import Any
+
+import attrs
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from stagegraph_media.colour import Converter, UnsupportedColour
+from stagegraph_media.formats import DEMUXERS
+from stagegraph_media.sources import Limits, Source
+from stagegraph_media.turning import UnknownTurn, of_frame
+from stagegraph_media.values import MAX_CHANNELS, Frames, Waveform
+
+_VIDEO_CODECS = ("h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mjpeg", "prores", "ffv1")
+_AUDIO_CODECS = (
+    *("aac", "mp3", "opus", "vorbis", "flac", "alac"),
+    *("pcm_u8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be"),
+    *("pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be"),
+)
+# Some decoders have other names than their codec
+_DECODERS = (*_VIDEO_CODECS, *_AUDIO_CODECS, "libdav1d", "mp3float", "libopus", "libvorbis", "libvpx", "libvpx-vp9")
+
+_FLOAT32_BYTES = 4
+# Timestamps of sound that are off by less are jitter, not a gap; in seconds
+_JITTER = Fraction(1, 20)
+# Encoders fill up their last block, and mp4 says where the sound really ends; more samples than a block are no filling
+_LONGEST_FILLING = 4096
+
+
+@contextmanager
+def guarded(source: Source) -> Iterator[None]:
+    """Turns what PyAV and the conversions raise into a `MediaError` about the file."""
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise source.damaged(f"the file is broken or ends early: {error.strerror}") from error
+    except (UnsupportedColour, UnknownTurn) as error:
+        raise source.error("media.unsupported", str(error)) from error
+
+
+@contextmanager
+def opened(source: Source, limits: Limits) -> Iterator[InputContainer]:
+    """The file, its streams known, nothing decoded but what FFmpeg needs to describe them."""
+    demuxer = DEMUXERS.get(source.format)
+    if demuxer is None:
+        fix = "read it with media.read_image"
+        raise source.error("media.no_video", f"the file is a {source.format} image, not a video", fix=fix)
+    with guarded(source):
+        container = av.open(
+            f"file:{source.path}",
+            "r",
+            format=demuxer,
+            container_options={"protocol_whitelist": "file", "codec_whitelist": ",".join(_DECODERS)},
+            options=limits.decoder_options,
+            metadata_errors="replace",
+        )
+    with container:
+        yield container
+
+
+def main_streams(source: Source, container: InputContainer) -> tuple[VideoStream, AudioStream | None]:
+    """The video and the sound that a player would choose."""
+    video = container.streams.best("video")
+    audio = container.streams.best("audio")
+    if not isinstance(video, VideoStream):
+        raise source.error("media.no_video", "the file has no video")
+    _check_codec(source, video, "video", _VIDEO_CODECS)
+    if not isinstance(audio, AudioStream):
+        return video, None
+    _check_codec(source, audio, "sound", _AUDIO_CODECS)
+    return video, audio
+
+
+def codec_name(stream: VideoStream | AudioStream) -> str | None:
+    """FFmpeg's name of the codec, whichever decoder is used for it; None if it has none."""
+    return stream.codec_context.codec.canonical_name if stream.codec_context else None
+
+
+def duration(container: InputContainer, stream: VideoStream | AudioStream) -> Fraction | None:
+    """Seconds that the file announces for a stream, or else for itself."""
+    if stream.duration is not None and stream.time_base is not None:
+        return stream.duration * stream.time_base
+    return Fraction(container.duration, av.time_base) if container.duration is not None else None
+
+
+def decoded(
+    source: Source, container: InputContainer, streams: list[VideoStream | AudioStream], limits: Limits
+) -> Iterator[av.VideoFrame | av.AudioFrame]:
+    """The frames of the streams as the file has them interleaved.
+
+    Raises:
+        MediaError: a part of the file is missing or broken.
+    """
+    for stream in streams:
+        stream.codec_context.thread_type = "AUTO"
+        stream.codec_context.options = limits.decoder_options
+    with guarded(source):
+        for packet in container.demux(streams):
+            if packet.is_corrupt:
+                raise source.damaged("the file ends early")
+            for frame in packet.decode():
+                if not isinstance(frame, av.VideoFrame | av.AudioFrame):
+                    continue
+                if frame.is_corrupt:
+                    raise source.damaged("a frame cannot be decoded")
+                yield frame
+
+
+def _check_codec(source: Source, stream: VideoStream | AudioStream, kind: str, known: tuple[str, ...]) -> None:
+    name = codec_name(stream)
+    if name not in known:
+        what = f"the {kind} is {name}" if name else f"FFmpeg has no decoder for the {kind}"
+        fix = "convert the file to H.264 and AAC"
+        raise source.error("media.unsupported", what, why=f"{kind} is read as {', '.join(known)}", fix=fix)
+
+
+class Memory:
+    """Bytes that a reader has taken, and may take."""
+
+    def __init__(self, source: Source, limits: Limits) -> None:
+        self._source = source
+        self._limit = limits.decoded_bytes
+        self._taken = 0
+
+    def take(self, count: int) -> None:
+        """Account for bytes before they are allocated.
+
+        Raises:
+            MediaError: the limit is reached.
+        """
+        self._taken += count
+        if self._taken > self._limit:
+            limit = f"{self._limit} bytes of pixels and samples"
+            raise self._source.too_large("the file takes too much memory when decoded", limit)
+
+
+class Pictures:
+    """Collects the pictures of a video."""
+
+    def __init__(self, source: Source, stream: VideoStream, limits: Limits, memory: Memory) -> None:
+        self._source = source
+        self._stream = stream
+        self._limits = limits
+        self._memory = memory
+        self._converter = Converter()
+        self._shape: tuple[int, ...] | None = None
+        self._pixels = bytearray()  # grows in place, where an array or a list of arrays would be copied whole
+        self._times: list[Fraction | None] = []
+        self._check_announcement()
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    @property
+    def start(self) -> Fraction:
+        """When the first picture is shown, in seconds."""
+        return (self._times[0] if self._times else None) or Fraction(0)
+
+    def add(self, frame: av.VideoFrame) -> None:
+        """Convert and keep the next picture."""
+        self._check_size(frame.height, frame.width)
+        if len(self) == self._limits.frames:
+            raise self._source.too_large(f"the video has more than {len(self)} frames", f"{len(self)} frames")
+        self._memory.take(frame.width * frame.height * 3)
+        with guarded(self._source):
+            pixels = of_frame(frame).upright(self._converter.to_rgb(frame))
+        if self._shape not in (None, pixels.shape):
+            raise self._source.error("media.unsupported", "the size of the pictures changes in the middle")
+        self._shape = pixels.shape
+        self._pixels += pixels.data.cast("B")
+        self._times.append(_time(frame))
+
+    def frames(self) -> Frames:
+        """All pictures, if they follow one frame rate."""
+        if self._shape is None:
+            raise self._source.damaged("the video has no frames")
+        rate = self._rate()
+        return Frames(np.frombuffer(self._pixels, np.uint8).reshape(len(self), *self._shape), rate)
+
+    def _rate(self) -> Fraction:
+        """The first of the rates that the file claims which its timestamps follow."""
+        stream = self._stream
+        claims = [rate for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
+        times = [(index, time - self.start) for index, time in enumerate(self._times) if time is not None]
+        for rate in claims:
+            if all(abs(time * rate - index) <= Fraction(1, 2) for index, time in times):
+                return rate
+        why = "a picture is more than half a frame away from its place" if claims else "the file tells no frame rate"
+        fix = f'ffmpeg -i "{self._source.path.name}" -fps_mode cfr -r 24 constant.mp4'
+        raise self._source.error("media.variable_rate", "the frames do not follow one frame rate", why=why, fix=fix)
+
+    def _check_announcement(self) -> None:
+        context, count = self._stream.codec_context, self._stream.frames
+        self._check_size(context.height, context.width)
+        if count > self._limits.frames:
+            raise self._source.too_large(f"the video has {count} frames", f"{self._limits.frames} frames")
+        if (needed := context.width * context.height * 3 * count) > self._limits.decoded_bytes:
+            limit = f"{self._limits.decoded_bytes} bytes of pixels and samples"
+            raise self._source.too_large(f"the pixels of the video have {needed} bytes", limit)
+
+    def _check_size(self, height: int, width: int) -> None:
+        if height * width > self._limits.frame_pixels:
+            raise self._source.too_large(f"the video is {width}x{height}", f"{self._limits.frame_pixels} pixels")
+
+
+@attrs.frozen
+class _Piece:
+    """Sound `[c, s]` and its time in seconds, None if it follows the piece before."""
+
+    samples: NDArray[np.float32]
+    time: Fraction | None
+
+
+class Sound:
+    """Collects the sound of a video."""
+
+    def __init__(self, source: Source, stream: AudioStream, memory: Memory) -> None:
+        self._source = source
+        self._stream = stream
+        self._memory = memory
+        self._pieces: list[_Piece] = []
+        self._rate = 0
+        self._channels = 0
+
+    def add(self, frame: av.AudioFrame) -> None:
+        """Keep the next piece."""
+        channels = frame.layout.nb_channels
+        if not self._pieces:
+            self._rate, self._channels = frame.sample_rate, channels
+        if (frame.sample_rate, channels) != (self._rate, self._channels):
+            raise self._source.error("media.unsupported", "the rate or the channels of the sound change in the middle")
+        if channels > MAX_CHANNELS:
+            why = f"at most {MAX_CHANNELS} are read"
+            raise self._source.error("media.unsupported", f"the sound has {channels} channels", why=why)
+        self._memory.take(frame.samples * channels * _FLOAT32_BYTES)
+        samples = _float_samples(frame)
+        if not np.isfinite(samples).all():
+            raise self._source.damaged("the sound contains NaN or infinity")
+        self._pieces.append(_Piece(samples, _time(frame)))
+
+    def waveform(self, start: Fraction) -> Waveform | None:
+        """The sound from a time on, in seconds; None if there is none."""
+        placed: list[tuple[int, NDArray[np.float32]]] = []
+        at = 0  # in samples after `start`
+        for piece in self._pieces:
+            if piece.time is not None:
+                wanted = round((piece.time - start) * self._rate)
+                if not placed or wanted - at > _JITTER * self._rate:
+                    at = wanted
+                elif at - wanted > _JITTER * self._rate:
+                    raise self._source.damaged("the sound goes back in time")
+            placed.append((at, piece.samples))
+            at += piece.samples.shape[1]
+        length = self._without_filling(at, start)
+        if length <= 0:
+            return None
+        self._memory.take(length * self._channels * _FLOAT32_BYTES)
+        samples = np.zeros((self._channels, length), np.float32)
+        for begin, piece_samples in placed:
+            first, last = max(begin, 0), min(begin + piece_samples.shape[1], length)
+            if first < last:
+                samples[:, first:last] = piece_samples[:, first - begin : last - begin]
+        return Waveform(samples, self._rate)
+
+    def _without_filling(self, end: int, start: Fraction) -> int:
+        """The length without what the encoder added to fill its last block; only mp4 leaves this to the reader."""
+        stream = self._stream
+        if self._source.format != "mp4" or stream.duration is None or stream.time_base is None:
+            return end
+        announced = round((((stream.start_time or 0) + stream.duration) * stream.time_base - start) * self._rate)
+        return announced if 0 < end - announced <= _LONGEST_FILLING else end
+
+
+def _time(frame: av.VideoFrame | av.AudioFrame) -> Fraction | None:
+    return frame.pts * frame.time_base if frame.pts is not None and frame.time_base else None
+
+
+def _float_samples(frame: av.AudioFrame) -> NDArray[np.float32]:
+    """`[c, s]`, full scale at 1.0, from any of FFmpeg's sample formats."""
+    array: NDArray[Any] = frame.to_ndarray()
+    if frame.format.is_packed:
+        array = array.reshape(-1, frame.layout.nb_channels).T
+    if array.dtype.kind == "f":
+        return array.astype(np.float32)
+    full = 2 ** (8 * array.dtype.itemsize - 1)
+    offset = full if array.dtype.kind == "u" else 0
+    samples: NDArray[np.float32] = ((array.astype(np.float64) - offset) / full).astype(np.float32)
+    return samples

@@ -1,0 +1,35 @@
+"""What stagegraph-media adds to stagegraph: the only hook implementations of the distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from stagegraph import Check, hookimpl
+from stagegraph_media.stages import ReadImage, ReadVideo, WriteVideo
+from stagegraph_media.values import Frames, Image, Waveform
+
+
+@hookimpl
+def stagegraph_types() -> Mapping[str, type]:
+    """The port types that model plugins share."""
+    return {"media.frames": Frames, "media.waveform": Waveform, "media.image": Image}
+
+
+@hookimpl
+def stagegraph_stages() -> Iterable[type]:
+    """Reading and writing."""
+    return [ReadVideo, ReadImage, WriteVideo]
+
+
+@hookimpl
+def stagegraph_doctor() -> Iterable[Check]:
+    """Whether PyAV can be imported and encodes what `media.write_video` writes."""
+    try:
+        import av
+
+        from stagegraph_media.writing import has_encoder
+    except ImportError as error:
+        return [Check("PyAV", False, f"{error}: pip install av")]
+    found = {codec: has_encoder(name) for codec, name in (("h264", "libx264"), ("hevc", "libx265"), ("aac", "aac"))}
+    verdicts = ", ".join(f"{codec} {'ok' if there else 'missing'}" for codec, there in found.items())
+    return [Check("PyAV", found["h264"] and found["aac"], f"{av.__version__} ({verdicts})")]

@@ -1,0 +1,119 @@
+"""The stages `media.read_video`, `media.read_image` and `media.write_video`.
+
+PyAV and numpy are imported when a stage runs, so that a program that only lists or checks graphs starts quickly.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from stagegraph import StageContext, outputs, param, stage
+from stagegraph_media.files import write_text
+from stagegraph_media.mp4 import CODECS, PRESETS, WORST_CRF
+from stagegraph_media.values import Frames, Image, Waveform
+
+#: The mp4 tag that holds the run record.
+RECORD_TAG = "stagegraph"
+
+
+@outputs
+class Clip:
+    """What a video file holds; `waveform` is None if the file has no sound."""
+
+    frames: Frames
+    waveform: Waveform | None
+    metadata: dict[str, str]
+
+
+@outputs
+class Written:
+    """Where the file is."""
+
+    path: str
+
+
+@stage("media.read_video", version=1)
+class ReadVideo:
+    """Read the pictures, the sound and the tags of a video file.
+
+    mp4, QuickTime, Matroska and WebM, at one frame rate. The file is taken for untrusted: it is refused, before it is
+    decoded, if it exceeds the limits.
+    """
+
+    max_frames: int = param(20_000, ge=1, help="The most pixel frames that are accepted")
+    max_gib: float = param(8.0, gt=0, help="The most memory for pixels and samples, in GiB")
+
+    def run(self, path: str, *, context: StageContext) -> Clip:
+        """The file at a path, relative to the current directory."""
+        from stagegraph_media.reading import Limits, read_video
+
+        limits = Limits(frames=self.max_frames, decoded_bytes=int(self.max_gib * 2**30))
+        clip = read_video(path, limits=limits, progress=context.progress)
+        return Clip(clip.frames, clip.waveform, clip.metadata)
+
+
+@stage("media.read_image", version=1)
+class ReadImage:
+    """Read a PNG, JPEG or WebP image, upright and without transparency."""
+
+    max_megapixels: float = param(64.0, gt=0, help="The largest image that is accepted, in millions of pixels")
+
+    def run(self, path: str) -> Image:
+        """The file at a path, relative to the current directory."""
+        from stagegraph_media.reading import Limits, read_image
+
+        return read_image(path, limits=Limits(frame_pixels=int(self.max_megapixels * 1_000_000)))
+
+
+@stage("media.write_video", version=1)
+class WriteVideo:
+    """Write frames and sound to an mp4 file, and the run record beside it.
+
+    Without `path` the file is NODE.mp4 in the run's directory, and the record is run.json there. With `path`, say
+    folder/fox.mp4, the folder is made if need be, and the record is folder/fox.run.json.
+    """
+
+    path: str | None = param(None, help="Where to write, ending in .mp4; by default NODE.mp4 in the run's directory")
+    codec: str = param("h264", choices=CODECS, help="hevc makes smaller files that fewer programs play")
+    crf: int = param(18, ge=0, le=WORST_CRF, help="Quality: 0 is best, 18 looks lossless, 51 is worst")
+    preset: str = param(
+        "medium",
+        choices=PRESETS,
+        help="Speed of the encoder: a slower one makes a smaller file of the same quality",
+    )
+    embed_record: bool = param(
+        True,
+        help="Whether the file carries the run record (prompts too) in its tag `stagegraph`; the record beside it is "
+        "written either way",
+    )
+
+    def __attrs_post_init__(self) -> None:
+        # Found when the graph is built, not after the video has been made
+        if self.path is not None and Path(self.path).suffix.lower() != ".mp4":
+            raise ValueError(f'path is "{self.path}": must end in .mp4')
+
+    def run(self, frames: Frames, waveform: Waveform | None = None, *, context: StageContext) -> Written:
+        """Write the file; a failure leaves neither a part of it nor a record."""
+        from stagegraph_media.writing import write_video
+
+        if self.path is None:
+            target = context.directory / f"{context.node}.mp4"
+            sidecar = target.with_name("run.json")
+        else:
+            target = Path(self.path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            sidecar = target.with_suffix(".run.json")
+        record = dict(context.record())
+        write_video(
+            target,
+            frames,
+            waveform,
+            codec=self.codec,
+            crf=self.crf,
+            preset=self.preset,
+            metadata={RECORD_TAG: json.dumps(record, ensure_ascii=False)} if self.embed_record else {},
+            progress=context.progress,
+        )
+        write_text(sidecar, json.dumps(record, ensure_ascii=False, indent=2) + "\n")
+        return Written(str(target))

@@ -1,0 +1,206 @@
+"""`write_video`: frames and sound into an mp4 file that any player shows with the right colours and speed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from fractions import Fraction
+from math import lcm
+from pathlib import Path
+
+import attrs
+import av
+from av.audio.stream import AudioStream
+from av.codec.codec import UnknownCodecError
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+
+from stagegraph.errors import Fault
+from stagegraph_media import mp4
+from stagegraph_media.colour import BT709, LIMITED, Converter
+from stagegraph_media.errors import EncoderMissingError, MediaError
+from stagegraph_media.files import replacing
+from stagegraph_media.mp4 import LAYOUTS
+from stagegraph_media.values import Frames, Waveform
+
+# Per channel. 96 kbit/s is transparent for AAC-LC; at low rates the format itself holds at most 6 bits a sample
+_AAC_BITS_PER_SECOND, _AAC_BITS_PER_SAMPLE = 96_000, 4
+# The clock of an mp4 file, in ticks per second, is a signed 32-bit number
+_MAX_CLOCK = 2**31 - 1
+
+
+@attrs.frozen
+class _Encoder:
+    """FFmpeg's encoder for a codec, the tag by which players know the codec, and options beside crf and preset."""
+
+    name: str
+    tag: str
+    options: Mapping[str, str] = attrs.field(factory=dict)
+
+
+_ENCODERS = {
+    "h264": _Encoder("libx264", "avc1"),
+    "hevc": _Encoder("libx265", "hvc1", {"x265-params": "log-level=error"}),
+}
+
+
+def write_video(
+    path: str | os.PathLike[str],
+    frames: Frames,
+    waveform: Waveform | None = None,
+    *,
+    codec: str = "h264",
+    crf: int = 18,
+    preset: str = "medium",
+    metadata: Mapping[str, str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write an mp4 file: H.264 (or HEVC) 4:2:0 and AAC.
+
+    The frame rate and the sample rate are stored exactly. Sound that is shorter or longer than the video stays so:
+    nothing is resampled, padded or cut. The file replaces one of the same name when it is complete, and not before.
+
+    Args:
+        path: ends in `.mp4`, in a directory that exists.
+        frames: both sizes even, for 4:2:0.
+        waveform: one or two channels, at one of `mp4.AAC_RATES`.
+        codec: one of `mp4.CODECS`.
+        crf: quality, from 0 (best) to 51 (worst).
+        preset: one of `mp4.PRESETS`.
+        metadata: tags of the file: any keys (capitals do not tell two keys apart), values of any length.
+        progress: called after each frame with (frames written, frames in all); what it raises ends the writing.
+
+    Returns:
+        The path.
+
+    Raises:
+        MediaError: the values cannot be stored as they are (all reasons at once), or the file cannot be written.
+        EncoderMissingError: the installed PyAV lacks an encoder.
+    """
+    target = Path(path)
+    tags = dict(metadata or {})
+    faults = mp4.faults(target, frames, waveform, codec, crf, preset, tags)
+    if faults:
+        raise MediaError(*faults)
+    encoder = _ENCODERS[codec]
+    _require_encoders(encoder.name, *(["aac"] if waveform else []))
+    options = {"movflags": "use_metadata_tags+faststart", "movie_timescale": str(_clock(frames, waveform))}
+    with (
+        replacing(target) as draft,
+        _encoding(target),
+        av.open(f"file:{draft}", "w", format="mp4", container_options=options) as container,
+    ):
+        container.metadata.update(tags)
+        video = _video_stream(container, encoder, frames, {"crf": str(crf), "preset": preset})
+        sound = _Sound(container, waveform) if waveform else None
+        converter = Converter()
+        for index, pixels in enumerate(frames.pixels):
+            picture = converter.to_yuv420p(pixels)
+            picture.pts, picture.time_base = index, 1 / frames.frame_rate
+            container.mux(video.encode(picture))
+            if sound:
+                sound.write_until((index + 1) / frames.frame_rate)
+            if progress:
+                progress(index + 1, frames.num_frames)
+        container.mux(video.encode(None))
+        if sound:
+            sound.finish()
+    return target
+
+
+def has_encoder(name: str) -> bool:
+    """Whether the installed FFmpeg libraries have an encoder of this name ("libx264", "aac")."""
+    try:
+        av.Codec(name, "w")
+    except UnknownCodecError:
+        return False
+    return True
+
+
+def _video_stream(
+    container: OutputContainer, encoder: _Encoder, frames: Frames, options: Mapping[str, str]
+) -> VideoStream:
+    stream = container.add_stream(encoder.name, rate=frames.frame_rate, options={**encoder.options, **options})
+    assert isinstance(stream, VideoStream)
+    context = stream.codec_context
+    context.width, context.height, context.pix_fmt = (frames.width, frames.height, "yuv420p")
+    context.time_base = 1 / frames.frame_rate
+    context.codec_tag = encoder.tag
+    context.color_primaries = context.color_trc = context.colorspace = BT709
+    context.color_range = LIMITED
+    return stream
+
+
+class _Sound:
+    """Feeds a waveform to an AAC stream piece by piece, so that the file holds sound next to its pictures."""
+
+    def __init__(self, container: OutputContainer, waveform: Waveform) -> None:
+        stream = container.add_stream("aac", rate=waveform.sample_rate)
+        assert isinstance(stream, AudioStream)
+        context = stream.codec_context
+        context.layout = LAYOUTS[waveform.num_channels]
+        context.format = "fltp"
+        context.bit_rate = waveform.num_channels * min(
+            _AAC_BITS_PER_SECOND, _AAC_BITS_PER_SAMPLE * waveform.sample_rate
+        )
+        self._container = container
+        self._stream = stream
+        self._waveform = waveform
+        self._written = 0
+
+    def write_until(self, time: Fraction) -> None:
+        """Encode the samples before a time, in seconds."""
+        waveform, start = self._waveform, self._written
+        self._written = min(int(time * waveform.sample_rate), waveform.num_samples)
+        if start == self._written:
+            return
+        piece = waveform.samples[:, start : self._written]
+        frame = av.AudioFrame.from_ndarray(piece.copy(), format="fltp", layout=LAYOUTS[waveform.num_channels])
+        frame.sample_rate = waveform.sample_rate
+        frame.pts, frame.time_base = start, Fraction(1, waveform.sample_rate)
+        self._container.mux(self._stream.encode(frame))
+
+    def finish(self) -> None:
+        """Encode the rest, a second at a time."""
+        while self._written < self._waveform.num_samples:
+            self.write_until(Fraction(self._written, self._waveform.sample_rate) + 1)
+        self._container.mux(self._stream.encode(None))
+
+
+def _clock(frames: Frames, waveform: Waveform | None) -> int:
+    """Ticks per second in which both durations are whole; else the sound's, which has the finer grain.
+
+    Without it the length of the sound would be rounded to milliseconds.
+    """
+    sample_rate = waveform.sample_rate if waveform else 1
+    exact = lcm(1000, frames.frame_rate.numerator, sample_rate)
+    return exact if exact <= _MAX_CLOCK else lcm(1000, sample_rate)
+
+
+def _require_encoders(*names: str) -> None:
+    missing = [name for name in names if not has_encoder(name)]
+    if missing:
+        version = ".".join(map(str, av.library_versions["libavcodec"]))
+        raise EncoderMissingError(
+            *(
+                Fault(
+                    "media.encoder_missing",
+                    f'no encoder "{name}"',
+                    where=f"PyAV {av.__version__} with libavcodec {version}",
+                    why="this build of FFmpeg was made without it; the wheels of PyAV have it",
+                    fix='pip install --force-reinstall --only-binary av "av>=14"',
+                )
+                for name in missing
+            )
+        )
+
+
+@contextmanager
+def _encoding(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise MediaError.of(
+            "media.encoder_failed", f"cannot write the file: {error.strerror}", where=str(target)
+        ) from error

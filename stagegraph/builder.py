@@ -30,10 +30,11 @@ from stagegraph.executors import serial
 from stagegraph.executors.serial import Run
 from stagegraph.graph import INPUTS, Draft, Drafts, Input, Ref, bind, read, to_manifest
 from stagegraph.graph import Graph as BoundGraph
-from stagegraph.manifest import Manifest
+from stagegraph.manifest import Manifest, NodeDecl
 from stagegraph.plan import Plan
 from stagegraph.plugins import default_registry
-from stagegraph.ports import REQUIRED, accepts, type_name
+from stagegraph.ports import REQUIRED, accepts, holds, type_name
+from stagegraph.record import summary
 from stagegraph.registry import BASIC_TYPES, Registry
 from stagegraph.stages import StageSpec, spec_of
 
@@ -121,6 +122,9 @@ class Graph:
     def input(self, name: str, type: Any, default: Any = REQUIRED, *, help: str = "") -> Wire:
         """Declare a value that the caller of the graph gives; again with the same name and type, the same value."""
         known = self._drafts.inputs.get(name)
+        if default is not REQUIRED and not holds(type, default):
+            what = f"input {name} is {type_name(type)}, but its default is {summary(default)}"
+            raise GraphError(Fault("invalid_type", what, fix="use a default of its type"))
         if known is None:
             basic = next((n for n, t in BASIC_TYPES.items() if t is type), None)
             registered = basic or self.registry.type_name(type) or ""
@@ -128,6 +132,9 @@ class Graph:
         elif known.type != type:
             what = f"input {name} is declared as {type_name(known.type)} and as {type_name(type)}"
             raise GraphError(Fault("type_mismatch", what, fix="use one type, or another name"))
+        elif default is not REQUIRED and default != known.default:
+            what = f"input {name} is declared with two defaults, {summary(known.default)} and {summary(default)}"
+            raise GraphError(Fault("invalid_value", what, fix="use one default, or another name"))
         return Wire(Ref(INPUTS, name), type)
 
     def component(self, name: str, component: Any) -> str:
@@ -165,7 +172,7 @@ class Graph:
         Raises:
             GraphError: the stage is unknown, the name is taken, or a wire does not fit.
         """
-        instance = self._instance(stage, params or {})
+        instance = self._instance(stage, name, params or {})
         spec = spec_of(instance)
         if name is None:
             name = self._free_name(spec.id.rpartition(".")[2])
@@ -226,12 +233,16 @@ class Graph:
     def __repr__(self) -> str:
         return f"<graph {self.name}: {len(self._drafts.nodes)} nodes>"
 
-    def _instance(self, stage: Any, params: Mapping[str, Any]) -> Any:
+    def _instance(self, stage: Any, name: str | None, params: Mapping[str, Any]) -> Any:
         if isinstance(stage, str):
-            spec = self.registry.stage(stage)
-            if isinstance(spec, Fault):
-                raise GraphError(spec)
-            return spec.factory(**params)
+            name = name or stage.partition("@")[0].rpartition(".")[2]
+            node = NodeDecl(stage, dict(params))
+            drafts, _, faults = read(
+                Manifest(stagegraph=manifests.VERSION, name=self.name, nodes={name: node}), self.registry
+            )
+            if faults:
+                raise GraphError(*faults)
+            return drafts.nodes[name].stage
         if params:
             what = "params= goes with a stage given by its id"
             raise GraphError(Fault("invalid_stage", what, fix="give an instance: g.add(Stage(param=...))"))

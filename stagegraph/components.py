@@ -133,7 +133,7 @@ class Pool:
     """
 
     def __init__(self) -> None:
-        self._loaded: dict[tuple[Any, str], Any] = {}
+        self._loaded: dict[tuple[type, str, str], Any] = {}
 
     def lend(self, component: Any, part: str, name: str = "", on_load: OnLoad | None = None) -> Any:
         """A part of a component, loaded now if it is not yet.
@@ -147,7 +147,7 @@ class Pool:
         Raises:
             ComponentError: it could not be loaded.
         """
-        key = (component, part)
+        key = _key(component, part)
         if key not in self._loaded:
             tell = on_load or (lambda name, part, seconds: None)
             tell(name, part, None)
@@ -158,10 +158,15 @@ class Pool:
 
     def release(self, component: Any, part: str) -> None:
         """Forget a part; its memory goes when no stage holds it any more."""
-        self._loaded.pop((component, part), None)
+        self._loaded.pop(_key(component, part), None)
 
     def __len__(self) -> int:
         return len(self._loaded)
+
+
+def _key(component: Any, part: str) -> tuple[type, str, str]:
+    # not the component itself: a param that is a list cannot be hashed, and 1 would equal True
+    return type(component), repr(attrs.astuple(component)), part
 
 
 def _load(component: Any, part: str, name: str) -> Any:

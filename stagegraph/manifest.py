@@ -120,7 +120,8 @@ def loads(text: str, file: str = "manifest") -> Manifest:
 
 def dumps(manifest: Manifest) -> str:
     """Write a manifest as YAML. One that was read from a text keeps its comments, order and layout."""
-    if manifest.document is not None and manifest == loads(manifest.document.text):
+    # compared as texts: 1 equals True
+    if manifest.document is not None and repr(as_dict(manifest)) == repr(as_dict(loads(manifest.document.text))):
         return manifest.document.text
     text = manifest.document.text if manifest.document is not None else None
     return yaml.rewrite(text, as_dict(manifest))

@@ -6,8 +6,10 @@ with its distribution and version and what to do, and the others go on.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import metadata
@@ -53,17 +55,20 @@ class Plugins:
             caller = self.manager.subset_hook_caller(
                 hook, [other.module for other in self.loaded if other is not plugin]
             )
+            implemented = any(implementation.plugin is plugin.module for implementation in caller.get_hookimpls())
+            if not implemented:
+                continue
+            problem, result = None, None
             try:
-                results = caller()
-            except Exception as error:
-                yield (
-                    plugin,
-                    None,
-                    _problem(plugin.origin, "plugin_invalid", f"its hook {hook} failed: {_short(error)}"),
-                )
+                result = next(iter(caller()), None)
+                if isinstance(result, Iterator):  # a generator runs only now
+                    result = list(result)
+            except (Exception, SystemExit) as error:
+                problem = _problem(plugin.origin, "plugin_invalid", f"its hook {hook} failed: {_short(error)}")
             else:
-                if results:
-                    yield plugin, results[0], None
+                if result is None:
+                    problem = _problem(plugin.origin, "plugin_invalid", f"its hook {hook} returned nothing")
+            yield plugin, result, problem
 
 
 def discover(disabled: Iterable[str] = ()) -> Plugins:
@@ -132,8 +137,9 @@ def commands(plugins: Plugins) -> dict[str, Any]:
     """The command groups that plugins contribute, by name; a name that two give goes to the first by plugin name."""
     groups: dict[str, Any] = {}
     for _, result, _ in plugins.each("stagegraph_commands"):
-        for name, app in (result or {}).items():
-            groups.setdefault(name, app)
+        if isinstance(result, Mapping):
+            for name, app in result.items():
+                groups.setdefault(name, app)
     return groups
 
 
@@ -141,6 +147,8 @@ def checks(plugins: Plugins) -> list[tuple[Origin, Check]]:
     """What `stagegraph doctor` finds: the checks of every plugin, and each problem as a failed check."""
     found = [(problem.origin, Check("plugin", False, problem.fault.what)) for problem in plugins.problems]
     for plugin, result, problem in plugins.each("stagegraph_doctor"):
+        if problem is None and not (isinstance(result, Iterable) and all(isinstance(c, Check) for c in result)):
+            problem = _problem(plugin.origin, "plugin_invalid", "its hook stagegraph_doctor returned no list of checks")
         if problem is not None:
             found.append((plugin.origin, Check("doctor", False, problem.fault.what)))
         else:
@@ -163,7 +171,7 @@ class _Filler:
                 entries = [] if problem is not None else list(read(result))
             except (GraphError, PluginError) as error:
                 problem = PluginProblem(plugin.origin, _named(plugin.origin, error.faults[0]))
-            except (TypeError, ValueError, AttributeError) as error:
+            except Exception as error:
                 what = f"a hook returned something else than its specification says: {_short(error)}"
                 problem = _problem(plugin.origin, "plugin_invalid", what)
             if problem is not None:
@@ -184,7 +192,10 @@ def _load(
     entry: metadata.EntryPoint, origin: Origin, manager: pluggy.PluginManager
 ) -> tuple[ModuleType | None, PluginProblem | None]:
     try:
-        module = entry.load()
+        with contextlib.redirect_stdout(sys.stderr):  # what a plugin says must not get into the output of a command
+            module = entry.load()
+        if not isinstance(module, ModuleType):
+            raise TypeError(f"it is a {type(module).__name__}, not a module")
     except (Exception, SystemExit) as error:
         what = f"importing {entry.value} failed: {_short(error)}"
         fix = f"update or uninstall {origin.distribution}, or run with --no-plugin {origin.plugin}"
@@ -198,12 +209,18 @@ def _load(
     try:
         manager.register(module, name=origin.plugin)
     except Exception as error:  # pluggy's own validation: arguments that a hook does not have
+        if manager.has_plugin(origin.plugin):
+            manager.unregister(name=origin.plugin)  # the hooks that came before the wrong one
         return None, _problem(origin, "plugin_invalid", _short(error))
     return module, None
 
 
 def _hook_names(module: ModuleType) -> list[str]:
-    return [name for name, value in vars(module).items() if hasattr(value, f"{PROJECT}_impl")]
+    return [name for name, value in vars(module).items() if _is_hook(value)]
+
+
+def _is_hook(value: Any) -> bool:
+    return inspect.isroutine(value) and isinstance(getattr(value, f"{PROJECT}_impl", None), dict)
 
 
 def _origin(entry: metadata.EntryPoint) -> Origin:
@@ -221,6 +238,8 @@ def _conflict(origin: Origin, other: Origin) -> PluginProblem:
 def _taken(name: str, first: Origin, second: Origin) -> PluginProblem:
     what = f'it registers "{name}", which {first} registers too, so neither can be used'
     fix = f"uninstall {first.distribution} or {second.distribution}, or run with --no-plugin {second.plugin}"
+    if first == second:
+        what, fix = f'it registers "{name}" twice, so neither can be used', ""
     problem = _problem(second, "plugin_conflict", what, fix)
     return attrs.evolve(problem, names=frozenset([name]))
 
@@ -241,8 +260,10 @@ def _short(error: BaseException) -> str:
 
 def _named_types(types: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, type_ in types.items():
-        if not ID.fullmatch(name):
+        if not ID.fullmatch(name) or name in BASIC_TYPES:
             raise PluginError(Fault("plugin_invalid", f'it registers a type as "{name}", which is no usable name'))
+        if not isinstance(type_, type):
+            raise PluginError(Fault("plugin_invalid", f'it registers as the type "{name}" what is no class: {type_!r}'))
         yield name, type_
 
 

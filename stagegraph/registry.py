@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import GenericAlias, MappingProxyType, NoneType
+from types import GenericAlias, MappingProxyType, NoneType, UnionType
 from typing import Any
 
 import attrs
@@ -113,10 +113,13 @@ class Registry:
 
     def type_name(self, type_: Any) -> str | None:
         """What `type` reads as a type, None if nothing does."""
-        args = typing.get_args(type_)
-        if typing.get_origin(type_) is list or (len(args) == 2 and args[1] is NoneType):
+        origin, args = typing.get_origin(type_), typing.get_args(type_)
+        if origin is list:
             inner = self.type_name(args[0])
-            return inner and (f"list[{inner}]" if typing.get_origin(type_) is list else f"{inner} | None")
+            return inner and f"list[{inner}]"
+        if origin in (typing.Union, UnionType) and len(args) == 2 and args[1] is NoneType:
+            inner = self.type_name(args[0])
+            return inner and f"{inner} | None"
         return next((name for name, known in self.types.items() if known is type_ or known == type_), None)
 
     def manifest(self, name: str) -> Path | Fault:

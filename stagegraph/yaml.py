@@ -8,6 +8,7 @@ they stand. JSON is YAML 1.2 here: one reader for both.
 from __future__ import annotations
 
 import io
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -254,5 +255,10 @@ def _merge(written: Any, data: Mapping[str, Any]) -> None:
         old = written.get(key)
         if isinstance(value, Mapping) and isinstance(old, Mapping):
             _merge(old, value)
-        elif key not in written or old != value or isinstance(old, bool) != isinstance(value, bool):
+        elif key not in written or _text(old) != _text(value):
             written[key] = value
+
+
+def _text(value: Any) -> str:
+    """A text that is equal for equal values of one type: 1, 1.0 and true differ."""
+    return json.dumps(value, default=repr, sort_keys=True)

@@ -70,6 +70,12 @@ def raise_all(faults: Iterable[Fault | None]) -> None:
         raise ComponentError(*found)
 
 
+def plain(name: str) -> str:
+    """A name out of a file, fit to be printed: no control characters, no broken Unicode, of a readable length."""
+    short = name if len(name) <= 100 else name[:100] + "…"
+    return short if short.isprintable() else repr(short)
+
+
 def listed(lines: Sequence[str]) -> str:
     """The first lines, and how many more there are."""
     rest = len(lines) - LISTED

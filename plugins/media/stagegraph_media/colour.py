@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 from av import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.codeccontext import VideoCodecContext
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
 # ITU-T H.273 code points, as in the files
@@ -21,6 +22,10 @@ HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 # From this height on an untagged video is taken for high definition
 HD_HEIGHT = 720
 
+# Constants of swscale that older releases of PyAV do not name
+_BT2020 = 9
+_BICUBIC, _FULL_CHROMA_OUT, _FULL_CHROMA_IN, _ACCURATE_ROUNDING = 0x4, 0x2000, 0x4000, 0x40000
+
 _MATRICES = {
     0: Colorspace.ITU709,  # RGB samples: swscale needs no matrix
     BT709: Colorspace.ITU709,
@@ -28,16 +33,25 @@ _MATRICES = {
     5: Colorspace.ITU601,
     6: Colorspace.ITU601,
     7: Colorspace.SMPTE240M,
-    9: Colorspace.BT2020,
+    9: _BT2020,
 }
 # With the other flags left out the chroma of a flat patch is off by up to 3 steps, with these by 1
-_EXACT = int(
-    Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP | Interpolation.FULL_CHR_H_INT
-)
+_EXACT = _BICUBIC | _ACCURATE_ROUNDING | _FULL_CHROMA_IN | _FULL_CHROMA_OUT
 
 
 class UnsupportedColour(ValueError):
     """A frame whose samples have no faithful 8-bit RGB picture here; the text says why."""
+
+
+def refuse_hdr(context: VideoCodecContext) -> None:
+    """Check what a decoder says about its pictures.
+
+    Raises:
+        UnsupportedColour: they have a high dynamic range.
+    """
+    transfer = HDR_TRANSFERS.get(context.color_trc)
+    if transfer:
+        raise UnsupportedColour(f"the picture is HDR ({transfer}), which 8-bit RGB cannot hold")
 
 
 class Converter:
@@ -61,11 +75,8 @@ class Converter:
         """The picture as `[h, w, 3]` (or 4 for "rgba") of uint8; deeper samples are rounded to 8 bits.
 
         Raises:
-            UnsupportedColour: high dynamic range, or a matrix that swscale does not know.
+            UnsupportedColour: a matrix that swscale does not know.
         """
-        transfer = frame.color_trc
-        if transfer in HDR_TRANSFERS:
-            raise UnsupportedColour(f"the picture is HDR ({HDR_TRANSFERS[transfer]}), which 8-bit RGB cannot hold")
         matrix = int(frame.colorspace)
         if matrix == UNSPECIFIED:
             source = Colorspace.ITU709 if frame.height >= HD_HEIGHT else Colorspace.ITU601

@@ -15,7 +15,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from stagegraph_media.colour import Converter, UnsupportedColour
+from stagegraph_media.colour import Converter, UnsupportedColour, refuse_hdr
 from stagegraph_media.formats import DEMUXERS
 from stagegraph_media.sources import Limits, Source
 from stagegraph_media.turning import UnknownTurn, of_frame
@@ -173,6 +173,7 @@ class Pictures:
             raise self._source.too_large(f"the video has more than {len(self)} frames", f"{len(self)} frames")
         self._memory.take(frame.width * frame.height * 3)
         with guarded(self._source):
+            refuse_hdr(self._stream.codec_context)
             pixels = of_frame(frame).upright(self._converter.to_rgb(frame))
         if self._shape not in (None, pixels.shape):
             raise self._source.error("media.unsupported", "the size of the pictures changes in the middle")

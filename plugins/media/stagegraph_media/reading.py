@@ -18,7 +18,7 @@ from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
 from stagegraph_media import decoding
-from stagegraph_media.colour import Converter
+from stagegraph_media.colour import Converter, refuse_hdr
 from stagegraph_media.decoding import Memory, Pictures, Sound, guarded
 from stagegraph_media.formats import IMAGE_DECODERS
 from stagegraph_media.images import Animated, BrokenHeader, Header, header
@@ -134,6 +134,7 @@ def read_image(path: str | os.PathLike[str], *, limits: Limits | None = None) ->
         pictures = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
         if not pictures:
             raise source.damaged("the pixels are missing")
+        refuse_hdr(decoder)
         frame = pictures[0]
         if (frame.height, frame.width) != (told.height, told.width):
             what = f"the header says {told.width}x{told.height}, the picture is {frame.width}x{frame.height}"

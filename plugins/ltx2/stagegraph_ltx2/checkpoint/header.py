@@ -19,8 +19,9 @@ from typing import Any, BinaryIO
 import attrs
 
 from stagegraph.errors import ComponentError
+from stagegraph_ltx2.checkpoint.hints import download
 from stagegraph_ltx2.checkpoint.strict_json import parse_object
-from stagegraph_ltx2.errors import failure, listed, unreadable
+from stagegraph_ltx2.errors import failure, listed, plain, unreadable
 
 #: Bytes. The safetensors library has the same limit; the header of the released transformer is 0.5 MB long.
 HEADER_LIMIT = 100_000_000
@@ -50,7 +51,7 @@ BITS: Mapping[str, int] = MappingProxyType(
     | dict.fromkeys(("U64", "I64", "F64", "C64"), 64)
 )
 
-FETCH_AGAIN = "download the file again: hf download <repository> --include '*{name}'"
+LFS = "a Git LFS pointer: the clone left the weights on the server"
 
 
 @attrs.frozen
@@ -110,7 +111,7 @@ def _header_text(path: Path, file: BinaryIO, file_bytes: int) -> bytes:
     ):
         content = _foreign(start)
         if content:
-            raise _not_safetensors(path, f"is {content}", file_bytes)
+            raise _not_safetensors(path, f"is {content} ({file_bytes} bytes)")
     if file_bytes < LENGTH_BYTES:
         raise _truncated(path, LENGTH_BYTES, file_bytes)
     if length > HEADER_LIMIT:
@@ -133,7 +134,7 @@ def _header_text(path: Path, file: BinaryIO, file_bytes: int) -> bytes:
 def _foreign(start: bytes) -> str:
     """What the first bytes of a file that is not safetensors say it is; empty when they do not tell."""
     if start.startswith(b"version https://git-lfs.github.com/spec/"):
-        return "a Git LFS pointer: the clone left the weights on the server"
+        return LFS
     if start.startswith(b"PK\x03\x04"):
         return "a zip archive, the container of torch.save"
     if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
@@ -143,14 +144,13 @@ def _foreign(start: bytes) -> str:
     return ""
 
 
-def _not_safetensors(path: Path, what: str, file_bytes: int | None = None) -> ComponentError:
-    size = "" if file_bytes is None else f" ({file_bytes} bytes)"
+def _not_safetensors(path: Path, what: str) -> ComponentError:
     return failure(
         "not_safetensors",
-        f"{path.name} {what}{size}",
+        f"{path.name} {what}",
         where=path,
         why="weights are read from safetensors files only; pickles can run code and are never opened",
-        fix=_fetch_again(path),
+        fix=f"git -C {path.parent} lfs pull" if LFS in what else _fetch_again(path),
     )
 
 
@@ -165,7 +165,7 @@ def _truncated(path: Path, expected: int, actual: int) -> ComponentError:
 
 
 def _fetch_again(path: Path) -> str:
-    return FETCH_AGAIN.format(name=path.name)
+    return download(path.parent.parent, f"{path.parent.name}/{path.name}")
 
 
 def _parse(path: Path, text: bytes, data_bytes: int) -> tuple[dict[str, TensorInfo], dict[str, str]]:
@@ -177,7 +177,7 @@ def _parse(path: Path, text: bytes, data_bytes: int) -> tuple[dict[str, TensorIn
         raise _bad_header(path, [str(error)]) from None
     metadata = entries.pop("__metadata__", {})
     problems = list(_metadata_problems(metadata))
-    problems += [f'"{name[:100]}" {problem}' for name, entry in entries.items() if (problem := _entry_problem(entry))]
+    problems += [f'"{plain(name)}" {problem}' for name, entry in entries.items() if (problem := _entry_problem(entry))]
     if problems:
         raise _bad_header(path, problems)
     start = LENGTH_BYTES + len(text)
@@ -237,7 +237,7 @@ def _check_layout(path: Path, tensors: Mapping[str, TensorInfo], start: int, end
         if info.offset != reached:
             raise _bad_header(
                 path,
-                [f'"{name[:100]}" starts at byte {info.offset} and the tensor before it ends at {reached}'],
+                [f'"{plain(name)}" starts at byte {info.offset} and the tensor before it ends at {reached}'],
             )
         reached += info.nbytes
     if reached > end:

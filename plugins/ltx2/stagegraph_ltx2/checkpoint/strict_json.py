@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Never
 
-from stagegraph_ltx2.errors import failure, unreadable
+from stagegraph_ltx2.errors import failure, plain, unreadable
 
 #: Bytes. The index of the released transformer is 0.4 MB, the largest configuration 10 KB.
 JSON_LIMIT = 16_000_000
@@ -49,7 +49,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise _DuplicateKeyError(f'the key "{twice[:100]}" appears twice')
+        raise _DuplicateKeyError(f'the key "{plain(twice)}" appears twice')
     return found
 
 
@@ -72,7 +72,7 @@ def read_object(path: Path) -> Mapping[str, Any]:
             f"{path.name}: {error}",
             where=path,
             why="configurations are JSON objects in which every key appears once",
-            fix=f"download it again, or mend it: python -m json.tool {path}",
+            fix=_again(path),
         ) from None
 
 
@@ -86,13 +86,14 @@ def read_bounded(path: Path, limit: int) -> bytes:
         status = path.stat()
         # Opening a FIFO would wait for a writer for ever.
         if not stat.S_ISREG(status.st_mode):
-            raise failure("missing_file", f"{path.name} is not a regular file", where=path)
+            raise failure("missing_file", f"{path.name} is not a regular file", where=path, fix=_again(path))
         if status.st_size > limit:
             raise failure(
                 "too_large",
                 f"{path.name} is {status.st_size} bytes long",
                 where=path,
                 why=f"files of its kind have at most {limit} bytes",
+                fix=_again(path),
             )
         with path.open("rb") as file:
             return file.read(limit)
@@ -105,3 +106,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
         ) from None
     except OSError as error:
         raise unreadable(path, error) from None
+
+
+def _again(path: Path) -> str:
+    return f"download {path.parent.name}/{path.name} again"

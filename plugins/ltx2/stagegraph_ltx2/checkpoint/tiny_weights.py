@@ -33,6 +33,11 @@ def draw(name: str, like: Tensor, generator: torch.Generator) -> Tensor:
     return _sound(name, noise) if like.ndim == 3 else _smooth(name, noise, generator)
 
 
+def _keep(terms: int) -> float:
+    """The size of weights at which a sum of so many terms is as large as each of them."""
+    return 1 / math.sqrt(terms)
+
+
 def _vector(name: str, noise: Tensor) -> Tensor:
     if name.endswith(("norm_q.weight", "norm_k.weight")):
         return ATTENTION_GAIN * (1 + 0.1 * noise)
@@ -50,18 +55,18 @@ def _matrix(name: str, noise: Tensor) -> Tensor:
         return noise[:1] + 0.1 * noise
     if name.endswith("table"):
         return CONSTANT_GAIN * noise
-    return noise * noise.shape[1] ** -0.5 * (CONSTANT_GAIN if name.endswith("timestep_embedder.linear_2.weight") else 1)
+    return noise * _keep(noise.shape[1]) * (CONSTANT_GAIN if name.endswith("timestep_embedder.linear_2.weight") else 1)
 
 
 def _sound(name: str, noise: Tensor) -> Tensor:
     """A convolution of the vocoder: the early ones make the timbre, the late ones fill in samples without a hiss."""
     first, second, kernel = noise.shape
     if "upsamplers" not in name:
-        return noise * (second * kernel) ** -0.5 * (LOUDNESS if name == "conv_out.weight" else 1.0)
+        return noise * _keep(second * kernel) * (LOUDNESS if name == "conv_out.weight" else 1.0)
     # Transposed, stored as [in, out, kernel]: about two taps meet in a sample.
     if kernel <= 8:
-        noise = noise[..., :1] * _blur([kernel]) * kernel * 0.5**0.5
-    return noise * (2 * first) ** -0.5
+        noise = noise[..., :1] * _blur([kernel]) * kernel * _keep(2)
+    return noise * _keep(2 * first)
 
 
 def _smooth(name: str, noise: Tensor, generator: torch.Generator) -> Tensor:
@@ -74,11 +79,11 @@ def _smooth(name: str, noise: Tensor, generator: torch.Generator) -> Tensor:
     mix = torch.randn(out // copies, into, generator=generator).repeat_interleave(copies, dim=0)
     # The activation before is mostly positive; what is common to all channels would be one more constant.
     mix = mix - mix.mean(dim=1, keepdim=True)
-    texture = noise * math.prod(kernel) ** -0.5
+    texture = noise * _keep(math.prod(kernel))
     gain = UPSAMPLING_GAIN if copies == SUBPIXELS_AN_UPSAMPLING else 1.0
     # Latents are independent of their neighbours: a blur of them would leave little.
     shape = _point(kernel) if name.endswith("conv_in.conv.weight") else _blur(kernel)
-    return (mix.reshape(out, into, *[1] * len(kernel)) * shape + 0.02 * texture) * gain * into**-0.5
+    return (mix.reshape(out, into, *[1] * len(kernel)) * shape + 0.02 * texture) * gain * _keep(into)
 
 
 def _neighbours(name: str, ndim: int) -> int:

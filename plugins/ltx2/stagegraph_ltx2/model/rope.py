@@ -7,16 +7,18 @@ fp32, whatever the dtype of the model, because the highest frequencies turn by t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-import attrs
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-@attrs.frozen(eq=False)
-class Rope:
-    """The angles of some positions: cos and sin [b or 1, heads, t, c / 2] for heads of c channels, fp32."""
+class Rope(NamedTuple):
+    """The angles of some positions: cos and sin [b or 1, heads, t, c / 2] for heads of c channels, fp32.
+
+    A named tuple, as is all that carries tensors into a block: torch.compile cannot trace the making of an attrs value.
+    """
 
     cos: Tensor
     sin: Tensor

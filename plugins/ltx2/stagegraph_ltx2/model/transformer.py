@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
-import attrs
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,8 +17,7 @@ from .positions import middles
 from .rope import Rope, rope
 
 
-@attrs.frozen(eq=False)
-class Rotary:
+class Rotary(NamedTuple):
     """The RoPE of both streams: within each, and between them, where only time counts."""
 
     video: Rope

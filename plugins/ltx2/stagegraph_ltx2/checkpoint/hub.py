@@ -1,0 +1,100 @@
+"""Download of a checkpoint through huggingface_hub, which reads HF_HOME, HF_TOKEN and HF_HUB_OFFLINE itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from stagegraph.errors import ComponentError
+from stagegraph_ltx2.checkpoint.folder import INDEX
+from stagegraph_ltx2.checkpoint.layout import COMPONENTS
+from stagegraph_ltx2.errors import failure
+
+
+def wanted_files() -> tuple[str, ...]:
+    """Patterns of the files that this release reads; the single-file checkpoints beside them are tens of gigabytes."""
+    return (INDEX, *_component_files())
+
+
+def _component_files() -> Iterator[str]:
+    for name, layout in COMPONENTS.items():
+        yield f"{name}/*.json"
+        if layout.stem:
+            yield f"{name}/{layout.stem}*.safetensors"
+
+
+def fetch(repository: str, *, revision: str | None, cache_dir: Path | None) -> Path:
+    """The folder with a snapshot of a repository, downloaded as far as it is not there.
+
+    Args:
+        repository: `org/name`.
+        revision: branch, tag or commit; None is the main branch.
+        cache_dir: None is Hugging Face's cache.
+
+    Raises:
+        ComponentError: no such repository or revision, no access, offline, a download that failed.
+    """
+    # Takes a fifth of a second, and a local folder does not need it.
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            repository, revision=revision, cache_dir=cache_dir, allow_patterns=list(wanted_files())
+        )
+    except Exception as error:  # its own, those of its HTTP client, and those of the file system
+        raise _explained(repository, revision, error) from error
+    return Path(folder)
+
+
+def _explained(repository: str, revision: str | None, error: Exception) -> ComponentError:
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    where = f"https://huggingface.co/{repository}"
+    download = f"hf download {repository}" + (f" --revision {revision}" if revision else "")
+    if isinstance(error, GatedRepoError):
+        return failure(
+            "hub_denied",
+            f"access to {repository} is restricted",
+            where=where,
+            why="its owners ask every account to accept their terms",
+            fix=f"accept the terms at {where}, then: hf auth login",
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return failure(
+            "no_such_checkpoint",
+            f'{repository} has no revision "{revision}"',
+            where=where,
+            why="a revision is a branch, a tag or a commit",
+            fix=f"choose one of those at {where}/tree/main",
+        )
+    if isinstance(error, RepositoryNotFoundError | HFValidationError):
+        return failure(
+            "no_such_checkpoint",
+            f"no repository {repository}, or none that this account may see",
+            where=where,
+            why="there is no folder of this name either",
+            fix="use Lightricks/LTX-2, tiny, or ./<folder>; for a private repository: hf auth login",
+        )
+    if isinstance(error, OfflineModeIsEnabled | LocalEntryNotFoundError):
+        return failure(
+            "hub_offline",
+            f"{repository} is not on this machine, and it cannot be downloaded now",
+            where=where,
+            why="HF_HUB_OFFLINE is set, or the Hub cannot be reached",
+            fix=f"with a network: HF_HUB_OFFLINE=0 {download}",
+        )
+    first_line = str(error).partition("\n")[0]
+    return failure(
+        "hub_failed",
+        f"the download of {repository} failed: {type(error).__name__}: {first_line}",
+        where=where,
+        why="what was downloaded is kept, and a new attempt goes on from there",
+        fix=download,
+    )

@@ -81,7 +81,8 @@ class Manifest:
     def locate(self, path: DataPath, at_key: bool = False) -> Location | None:
         """Where a part of the manifest was written; None if it was not read from a text."""
         for override in self.overrides:
-            if path[: len(override)] == override:
+            within_params = len(path) == len(override) - 1 and override[: len(path)] == path
+            if path[: len(override)] == override or within_params:
                 return Location(f"--set {'.'.join(str(part) for part in (*override[1:2], *override[3:]))}")
         return self.document.locate(path, at_key) if self.document is not None else None
 

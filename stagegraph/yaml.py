@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 from ruamel.yaml import YAML
@@ -28,6 +28,8 @@ from ruamel.yaml.events import (
     SequenceEndEvent,
     SequenceStartEvent,
 )
+from ruamel.yaml.representer import RoundTripRepresenter
+from ruamel.yaml.resolver import VersionedResolver
 
 from stagegraph.errors import Fault, Location, ManifestError
 from stagegraph.serde import Path, Text, describe, dotted
@@ -80,6 +82,12 @@ def read(text: str, file: str, limits: Limits | None = None) -> Document:
     limits = limits or Limits()
     if len(text.encode(errors="surrogatepass")) > limits.bytes:
         raise _error("too_large", f"the text has more than {limits.bytes} bytes", Location(file))
+    odd = _UNPRINTABLE.search(text)
+    if odd:
+        line, column = text.count("\n", 0, odd.start()) + 1, odd.start() - text.rfind("\n", 0, odd.start())
+        what = f"the text holds the unprintable character U+{ord(odd[0]):04X}"
+        fix = f'write it as "\\u{ord(odd[0]):04x}", in double quotes'
+        raise _error("syntax", what, Location(file, line, column), fix)
     reader = _Reader(file, limits)
     try:
         data = reader.document(iter(YAML(typ="safe", pure=True).parse(io.StringIO(text))))
@@ -108,6 +116,9 @@ def typed(text: str) -> Text:
     """A text from a command line that knows what it reads as."""
     return Text(text, parse_value(text))
 
+
+# What YAML takes only escaped; also U+0085, U+2028 and U+2029, which are line breaks to YAML 1.1 (and to the parser).
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
 # The scalars of YAML 1.2's core schema, numbers as JSON writes them; what matches none of them is a string. So `no`,
 # `16:9` and `012` (which the core schema takes for 12, and YAML 1.1 for 10) stay text.
@@ -233,10 +244,39 @@ def _error(code: str, what: str, location: Location, fix: str = "") -> ManifestE
     return ManifestError(Fault(code, what, fix=fix, location=location))
 
 
+class _Resolver(VersionedResolver):
+    """Takes and quotes scalars as `_Reader` does, so that what is written is read as the same."""
+
+    _KINDS = (
+        ("null", _NULL),
+        ("bool", _TRUE),
+        ("bool", _FALSE),
+        ("int", _INT),
+        ("float", _FLOAT),
+        ("float", _NOT_FINITE),
+    )
+    versioned_resolver: ClassVar[Any] = {
+        None: [(f"tag:yaml.org,2002:{kind}", re.compile(rf"(?:{text.pattern})\Z")) for kind, text in _KINDS]
+    }
+
+
+class _Representer(RoundTripRepresenter):
+    """Quotes what would be read as a merge key, or what the emitter would fold as a line break."""
+
+    def represent_str(self, data: Any) -> Any:
+        quoted = data == "<<" or _UNPRINTABLE.search(data)
+        return self.represent_scalar("tag:yaml.org,2002:str", data, '"' if quoted else None)
+
+
+_Representer.add_representer(str, _Representer.represent_str)
+
+
 def rewrite(text: str | None, data: Mapping[str, Any]) -> str:
     """Plain data as YAML text; given the text that it came from, comments, order and layout of that are kept."""
     writer = YAML(typ="rt", pure=True)
-    writer.width = 120
+    writer.Resolver = _Resolver
+    writer.Representer = _Representer
+    writer.width = 2**20  # a long text stays in its line: the emitter loses a tab where it folds
     writer.indent(mapping=2, sequence=4, offset=2)
     written: Any = data
     if text is not None:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a tiny LTX-2 checkpoint, made once for all tests of a process; not to be written to."""
-    from stagegraph_ltx2.checkpoint.tiny import make_tiny
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder of the test run's own, where the embedded checkpoint is made once for all processes."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if base.name.startswith("popen-") else base  # xdist gives every worker a folder inside
+    folder = shared / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield folder
 
-    return make_tiny(tmp_path_factory.mktemp("checkpoint") / "tiny")
+
+@pytest.fixture(scope="session")
+def tiny(cache: Path) -> Path:
+    """The folder of the embedded LTX-2 checkpoint; not to be written to."""
+    from stagegraph_ltx2.checkpoint.resolve import resolve
+
+    return resolve("tiny")

@@ -34,8 +34,8 @@ def fail(command: str, error: StagegraphError, as_json: bool) -> None:
         inputs = getattr(error, "inputs", None)
         if inputs:
             tell("  inputs: " + ", ".join(f"{name} {value}" for name, value in inputs.items()))
-        count = len(error.faults)
-        tell(f"{count} errors" if count > 1 else "")
+        if len(error.faults) > 1:
+            tell(f"{len(error.faults)} errors")
         return
     first = error.faults[0]
     summary = {

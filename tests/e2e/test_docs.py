@@ -1,0 +1,99 @@
+"""What the documentation shows is what happens."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import stagegraph as sg
+from stagegraph import plugins
+from stagegraph.cli.app import call
+from stagegraph.plugins import default_plugins
+from stagegraph_media.values import Frames
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+
+
+def transcript(command: str) -> str:
+    """What the README shows below a command."""
+    for block in blocks(ROOT / "README.md", "console"):
+        for part in re.split(r"^\$ ", block, flags=re.M):
+            if part.startswith(command):
+                return part.partition("\n")[2]
+    raise AssertionError(f"the README does not show {command}")
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_of_a_page_runs_as_one_program(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The blocks run in order; what a comment behind a print says is what is printed."""
+    program = "\n".join(blocks(page, "python"))
+    names: dict[str, object] = {"__name__": "documentation"}
+    exec(compile(program, page.name, "exec"), names)
+    printed = capsys.readouterr().out
+    for said in re.findall(r"^ *print\(.*\)  # (?=[A-Z]\w+\(|error)(.*)$", program, re.M):
+        assert said in printed
+    if "Tint" in names:
+        _check_the_plugin(names)
+
+
+def _check_the_plugin(names: dict[str, object]) -> None:
+    import numpy as np
+
+    tint = names["Tint"]
+    grey = Frames(np.full((1, 2, 2, 3), 100, np.uint8), 24)
+    brown = tint(strength=1.0).run(grey, context=sg.StageContext())  # type: ignore[operator]
+    assert brown.pixels[0, 0, 0].tolist() == [107, 74, 43]
+    assert tint(strength=0.0).run(grey, context=sg.StageContext()) == grey  # type: ignore[operator]
+    hook = names["stagegraph_stages"]
+    assert hook() == [tint]  # type: ignore[operator]
+    assert {n for n in names if n.startswith("stagegraph_")} <= set(plugins.HOOKS)
+
+
+def test_yaml_of_the_readme_has_the_faults_that_it_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    """The manifest of the README, validated, gives the transcript below it, line and column included."""
+    (text,) = blocks(ROOT / "README.md", "yaml")
+    Path("mine.yaml").write_text(text)
+    assert call(["validate", "mine.yaml"]) == 2
+    assert capsys.readouterr().err == transcript("stagegraph validate mine.yaml").partition("$ ")[0]
+    mended = text.replace("denoise.vidoe", "denoise.video").replace("inputs:\n", "inputs:\n  seed: {type: int}\n", 1)
+    Path("mine.yaml").write_text(mended)
+    assert call(["validate", "mine.yaml"]) == 0
+
+
+def test_mistakes_of_the_readme_give_the_errors_that_it_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command of the transcript, run."""
+    shown = transcript("stagegraph run ltx2/text-to-video -i prompt=x --set latents.width=400")
+    words = ["--set", "latents.width=400", "--set", "latents.num_frames=120"]
+    assert call(["run", "ltx2/text-to-video", "-i", "prompt=x", *words]) == 2
+    assert capsys.readouterr().err == shown
+
+
+def test_every_shipped_manifest_is_valid_and_named_like_its_file(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of every installed plugin."""
+    registry = plugins.fill(default_plugins())
+    assert registry.manifests
+    for name in registry.manifests:
+        assert call(["validate", name]) == 0
+        assert capsys.readouterr().out.startswith(f"ok: {name}, ")
+
+
+def test_architecture_names_files_that_exist() -> None:
+    """Every file or module that the table of the page points at is there."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    homes = [ROOT / "stagegraph", ROOT / "plugins/ltx2/stagegraph_ltx2", ROOT / "plugins/media/stagegraph_media"]
+    for name in re.findall(r"`([\w/]+\.py|[\w]+/)`", page):
+        assert any((home / name).exists() for home in homes), name

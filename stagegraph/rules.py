@@ -95,7 +95,8 @@ def param(
     """A param of a stage or component: an attrs field with limits.
 
     Args:
-        default: the value if none is given; without one the param is required.
+        default: the value if none is given; without one the param is required. Written by keyword, type checkers see
+            it too.
         ge, gt, le, lt: bounds of a number.
         multiple_of, remainder: the value must be `k * multiple_of + remainder`.
         choices: the allowed values.

@@ -21,7 +21,7 @@ import attrs
 
 from stagegraph.manifest import Manifest
 from stagegraph.ports import REQUIRED
-from stagegraph.rules import help_of, rule_of
+from stagegraph.rules import Rule, help_of, rule_of
 from stagegraph.serde import unstructure
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -77,7 +77,7 @@ def _property(field: attrs.Attribute[Any], definitions: dict[str, Any]) -> dict[
         "maximum": rule.le,
         "exclusiveMaximum": rule.lt,
         "multipleOf": rule.multiple_of if not rule.remainder else None,
-        "enum": list(rule.choices) if rule.choices is not None else None,
+        "enum": _choices(rule, field.type),
     }
     content |= {name: limit for name, limit in limits.items() if limit is not None}
     default: Any = field.default
@@ -85,6 +85,13 @@ def _property(field: attrs.Attribute[Any], definitions: dict[str, Any]) -> dict[
         content["default"] = unstructure(default)
     text = " ".join(filter(None, [help_of(field), f"Must be {rule.text}." if rule.remainder else ""]))
     return {**content, **({"description": text} if text else {})}
+
+
+def _choices(rule: Rule, type_: Any) -> list[Any] | None:
+    """The allowed values; null is one where the type has it, as rules leave None alone."""
+    if rule.choices is None:
+        return None
+    return [*rule.choices, *([None] if type(None) in typing.get_args(type_) else [])]
 
 
 def _type(type_: Any, definitions: dict[str, Any]) -> dict[str, Any]:

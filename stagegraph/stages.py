@@ -6,7 +6,7 @@ What flows in is positional, what is lent (components, the run's context) is key
     class Tint:
         '''Tint frames brown.'''
 
-        strength: float = param(0.8, ge=0, le=1, help="0 leaves the frames unchanged")
+        strength: float = param(default=0.8, ge=0, le=1, help="0 leaves the frames unchanged")
 
         def run(self, frames: Frames) -> Frames: ...
 

@@ -30,6 +30,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.resolver import VersionedResolver
+from ruamel.yaml.scalarfloat import ScalarFloat
 
 from stagegraph.errors import Fault, Location, ManifestError
 from stagegraph.serde import Path, Text, describe, dotted
@@ -188,7 +189,7 @@ class _Reader:
             raise _error("syntax", f"tags such as {tag} are not used here", self._at(event), "remove the tag")
         if len(path) > self.limits.depth:
             raise _error("too_large", f"values are nested more than {self.limits.depth} deep", self._at(event))
-        if len(self.values) > self.limits.values:
+        if len(self.values) >= self.limits.values:
             raise _error("too_large", f"there are more than {self.limits.values} values", self._at(event))
 
     def _duplicate(self, event: Event, path: Path) -> Fault:
@@ -261,14 +262,20 @@ class _Resolver(VersionedResolver):
 
 
 class _Representer(RoundTripRepresenter):
-    """Quotes what would be read as a merge key, or what the emitter would fold as a line break."""
+    """Writes what would be read as something else in another way: merge keys, line breaks, long numbers."""
 
     def represent_str(self, data: Any) -> Any:
         quoted = data == "<<" or _UNPRINTABLE.search(data)
         return self.represent_scalar("tag:yaml.org,2002:str", data, '"' if quoted else None)
 
 
+    def represent_scalar_float(self, data: Any) -> Any:
+        kept = super().represent_scalar_float(data)  # as it was written, but some digits get lost on the way
+        return kept if float(kept.value) == data else self.represent_float(float(data))
+
+
 _Representer.add_representer(str, _Representer.represent_str)
+_Representer.add_representer(ScalarFloat, _Representer.represent_scalar_float)
 
 
 def rewrite(text: str | None, data: Mapping[str, Any]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import stagegraph as sg
 from stagegraph import plugins
 from stagegraph.cli.app import call
 from stagegraph.plugins import default_plugins
+from stagegraph_media.reading import probe
 from stagegraph_media.values import Frames
 
 ROOT = Path(__file__).parent.parent.parent
@@ -97,3 +100,11 @@ def test_architecture_names_files_that_exist() -> None:
     homes = [ROOT / "stagegraph", ROOT / "plugins/ltx2/stagegraph_ltx2", ROOT / "plugins/media/stagegraph_media"]
     for name in re.findall(r"`([\w/]+\.py|[\w]+/)`", page):
         assert any((home / name).exists() for home in homes), name
+
+
+@pytest.mark.usefixtures("tiny")
+def test_example_makes_a_video() -> None:
+    """`examples/text_to_video.py`, run as its docstring says."""
+    command = [sys.executable, str(ROOT / "examples" / "text_to_video.py"), "a red circle", "out.mp4"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "out.mp4\n"
+    assert probe("out.mp4").num_frames == 25

@@ -44,9 +44,9 @@ def test_run_leaves_a_video_of_the_asked_size_rate_and_length_with_sound(capsys:
     assert capsys.readouterr().out == "out.mp4\n"
 
     info = probe("out.mp4")
-    assert (info.video_codec, info.width, info.height, info.frame_count) == ("h264", 160, 96, 17)
+    assert (info.video_codec, info.width, info.height, info.num_frames) == ("h264", 160, 96, 17)
     assert info.frame_rate == Fraction(30000, 1001)
-    assert (info.audio_codec, info.sample_rate, info.channels) == ("aac", 24000, 2)
+    assert (info.audio_codec, info.sample_rate, info.num_channels) == ("aac", 24000, 2)
     assert info.audio_duration is not None
     assert abs(info.audio_duration - Fraction(17) / info.frame_rate) < Fraction(1, 20)
     clip = read_video("out.mp4")

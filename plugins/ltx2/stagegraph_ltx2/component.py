@@ -41,10 +41,12 @@ FOLDERS = {
 class LTX2Checkpoint:
     """An LTX-2 checkpoint: a folder in the diffusers layout, or the name of one on Hugging Face."""
 
-    path: str = param("tiny", help='A folder, a Hugging Face id such as "Lightricks/LTX-2", or "tiny" (small, random).')
-    revision: str | None = param(None, help="Branch, tag or commit of a Hugging Face repository.")
-    device: str = param("auto", help='"auto" (the first GPU, or the CPU), "cpu", "cuda", "cuda:1", "mps".')
-    dtype: str = param("auto", help='"auto" (bf16 on a GPU, fp32 on the CPU), "bf16", "fp16", "fp32".')
+    path: str = param(
+        default="tiny", help='A folder, a Hugging Face id such as "Lightricks/LTX-2", or "tiny" (small, random).'
+    )
+    revision: str | None = param(default=None, help="Branch, tag or commit of a Hugging Face repository.")
+    device: str = param(default="auto", help='"auto" (the first GPU, or the CPU), "cpu", "cuda", "cuda:1", "mps".')
+    dtype: str = param(default="auto", help='"auto" (bf16 on a GPU, fp32 on the CPU), "bf16", "fp16", "fp32".')
 
     @cached_property
     def checkpoint(self) -> Checkpoint:

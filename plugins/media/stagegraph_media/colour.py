@@ -26,7 +26,7 @@ HD_HEIGHT = 720
 _BT2020 = 9
 _BICUBIC, _FULL_CHROMA_OUT, _FULL_CHROMA_IN, _ACCURATE_ROUNDING = 0x4, 0x2000, 0x4000, 0x40000
 
-_MATRICES = {
+_MATRICES: dict[int, int] = {
     0: Colorspace.ITU709,  # RGB samples: swscale needs no matrix
     BT709: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -79,7 +79,7 @@ class Converter:
         """
         matrix = int(frame.colorspace)
         if matrix == UNSPECIFIED:
-            source = Colorspace.ITU709 if frame.height >= HD_HEIGHT else Colorspace.ITU601
+            source = int(Colorspace.ITU709 if frame.height >= HD_HEIGHT else Colorspace.ITU601)
         elif matrix in _MATRICES:
             source = _MATRICES[matrix]
         else:

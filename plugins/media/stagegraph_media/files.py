@@ -36,6 +36,19 @@ def replacing(path: Path) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory, and those above it, unless it exists.
+
+    Raises:
+        MediaError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"cannot make the directory: {error.strerror}"
+        raise MediaError.of("media.unwritable", why, where=str(path)) from error
+
+
 def _replace(draft: Path, path: Path) -> None:
     try:
         with draft.open("rb+") as file:

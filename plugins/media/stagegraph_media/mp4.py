@@ -11,8 +11,6 @@ import attrs
 from stagegraph.errors import Fault
 from stagegraph_media.values import Frames, Waveform
 
-#: What a video can be encoded as.
-CODECS = ("h264", "hevc")
 #: The encoder's speeds: a slower one makes a smaller file of the same quality.
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 #: The `crf` of the worst quality; the best is 0.
@@ -29,10 +27,10 @@ _MIN_RATE, _MAX_RATE_NUMBER = Fraction(1, 1000), 2**24
 
 
 def faults(
-    path: Path, frames: Frames, waveform: Waveform | None, codec: str, crf: int, preset: str, tags: Mapping[str, str]
+    path: Path, frames: Frames, waveform: Waveform | None, crf: int, preset: str, tags: Mapping[str, str]
 ) -> list[Fault]:
     """Every reason why these values cannot be written as they are."""
-    settings = [*_path_faults(path), *_setting_faults(codec, crf, preset)]
+    settings = [*_path_faults(path), *_setting_faults(crf, preset)]
     found = [*settings, *_frames_faults(frames), *_sound_faults(waveform), *_tag_faults(tags)]
     return [attrs.evolve(fault, where=str(path)) for fault in found]
 
@@ -45,9 +43,7 @@ def _path_faults(target: Path) -> Iterator[Fault]:
         yield Fault("media.unwritable", "the path is a directory")
 
 
-def _setting_faults(codec: str, crf: int, preset: str) -> Iterator[Fault]:
-    if codec not in CODECS:
-        yield Fault("media.invalid_output", f'codec is "{codec}"', why=f"must be one of {', '.join(CODECS)}")
+def _setting_faults(crf: int, preset: str) -> Iterator[Fault]:
     if not 0 <= crf <= WORST_CRF:
         yield Fault("media.invalid_output", f"crf is {crf}", why=f"must be from 0 (best) to {WORST_CRF} (worst)")
     if preset not in PRESETS:

@@ -30,6 +30,6 @@ def stagegraph_doctor() -> Iterable[Check]:
         from stagegraph_media.writing import has_encoder
     except ImportError as error:
         return [Check("PyAV", False, f"{error}: pip install av")]
-    found = {codec: has_encoder(name) for codec, name in (("h264", "libx264"), ("hevc", "libx265"), ("aac", "aac"))}
+    found = {codec: has_encoder(name) for codec, name in (("h264", "libx264"), ("aac", "aac"))}
     verdicts = ", ".join(f"{codec} {'ok' if there else 'missing'}" for codec, there in found.items())
-    return [Check("PyAV", found["h264"] and found["aac"], f"{av.__version__} ({verdicts})")]
+    return [Check("PyAV", all(found.values()), f"{av.__version__} ({verdicts})")]

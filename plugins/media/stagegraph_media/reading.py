@@ -54,10 +54,10 @@ class MediaInfo:
         format: mp4, matroska, png, jpeg or webp.
         video_codec: FFmpeg's name of the codec.
         width, height: of the stored pictures, before any rotation tag is applied.
-        frame_count: None if the file does not say.
+        num_frames: None if the file does not say.
         frame_rate: pixel frames per second; None for an image, or if the file does not say.
         duration: of the video, in seconds; None for an image, or if the file does not say.
-        audio_codec, sample_rate, channels, audio_duration: of the sound, in Hz and seconds; None if there is none.
+        audio_codec, sample_rate, num_channels, audio_duration: of the sound, in Hz and seconds; None if there is none.
         metadata: the tags of the file; nobody has vouched for them.
     """
 
@@ -65,12 +65,12 @@ class MediaInfo:
     video_codec: str
     width: int
     height: int
-    frame_count: int | None = None
+    num_frames: int | None = None
     frame_rate: Fraction | None = None
     duration: Fraction | None = None
     audio_codec: str | None = None
     sample_rate: int | None = None
-    channels: int | None = None
+    num_channels: int | None = None
     audio_duration: Fraction | None = None
     metadata: dict[str, str] = attrs.field(factory=dict)
 
@@ -151,7 +151,7 @@ def probe(path: str | os.PathLike[str]) -> MediaInfo:
     source = find(path)
     if source.format in IMAGE_DECODERS:
         told, _ = _image_header(source)
-        return MediaInfo(source.format, IMAGE_DECODERS[source.format], told.width, told.height, frame_count=1)
+        return MediaInfo(source.format, IMAGE_DECODERS[source.format], told.width, told.height, num_frames=1)
     with decoding.opened(source, Limits()) as container:
         video, audio = decoding.main_streams(source, container)
         return MediaInfo(
@@ -159,12 +159,12 @@ def probe(path: str | os.PathLike[str]) -> MediaInfo:
             video_codec=video.codec_context.codec.canonical_name,
             width=video.codec_context.width,
             height=video.codec_context.height,
-            frame_count=video.frames or None,
+            num_frames=video.frames or None,
             frame_rate=video.average_rate or video.guessed_rate,
             duration=decoding.duration(container, video),
             audio_codec=audio.codec_context.codec.canonical_name if audio else None,
             sample_rate=audio.codec_context.sample_rate if audio else None,
-            channels=audio.codec_context.channels if audio else None,
+            num_channels=audio.codec_context.channels if audio else None,
             audio_duration=decoding.duration(container, audio) if audio else None,
             metadata=dict(container.metadata),
         )

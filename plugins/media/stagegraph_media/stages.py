@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from stagegraph import StageContext, outputs, param, stage
-from stagegraph_media.files import write_text
-from stagegraph_media.mp4 import CODECS, PRESETS, WORST_CRF
+from stagegraph_media.files import make_directory, write_text
+from stagegraph_media.mp4 import PRESETS, WORST_CRF
 from stagegraph_media.values import Frames, Image, Waveform
 
 #: The mp4 tag that holds the run record.
@@ -41,8 +42,8 @@ class ReadVideo:
     decoded, if it exceeds the limits.
     """
 
-    max_frames: int = param(20_000, ge=1, help="The most pixel frames that are accepted")
-    max_gib: float = param(8.0, gt=0, help="The most memory for pixels and samples, in GiB")
+    max_frames: int = param(default=20_000, ge=1, help="The most pixel frames that are accepted")
+    max_gib: float = param(default=8.0, gt=0, help="The most memory for pixels and samples, in GiB")
 
     def run(self, path: str, *, context: StageContext) -> Clip:
         """The file at a path, relative to the current directory."""
@@ -57,7 +58,7 @@ class ReadVideo:
 class ReadImage:
     """Read a PNG, JPEG or WebP image, upright and without transparency."""
 
-    max_megapixels: float = param(64.0, gt=0, help="The largest image that is accepted, in millions of pixels")
+    max_megapixels: float = param(default=64.0, gt=0, help="The largest image that is accepted, in millions of pixels")
 
     def run(self, path: str) -> Image:
         """The file at a path, relative to the current directory."""
@@ -74,16 +75,17 @@ class WriteVideo:
     folder/fox.mp4, the folder is made if need be, and the record is folder/fox.run.json.
     """
 
-    path: str | None = param(None, help="Where to write, ending in .mp4; by default NODE.mp4 in the run's directory")
-    codec: str = param("h264", choices=CODECS, help="hevc makes smaller files that fewer programs play")
-    crf: int = param(18, ge=0, le=WORST_CRF, help="Quality: 0 is best, 18 looks lossless, 51 is worst")
+    path: str | None = param(
+        default=None, help="Where to write, ending in .mp4; by default NODE.mp4 in the run's directory"
+    )
+    crf: int = param(default=18, ge=0, le=WORST_CRF, help="Quality: 0 is best, 18 looks lossless, 51 is worst")
     preset: str = param(
-        "medium",
+        default="medium",
         choices=PRESETS,
         help="Speed of the encoder: a slower one makes a smaller file of the same quality",
     )
     embed_record: bool = param(
-        True,
+        default=True,
         help="Whether the file carries the run record (prompts too) in its tag `stagegraph`; the record beside it is "
         "written either way",
     )
@@ -94,7 +96,7 @@ class WriteVideo:
             raise ValueError(f'path is "{self.path}": must end in .mp4')
 
     def run(self, frames: Frames, waveform: Waveform | None = None, *, context: StageContext) -> Written:
-        """Write the file; a failure leaves neither a part of it nor a record."""
+        """Write the file, then the record; a failure leaves no part of either."""
         from stagegraph_media.writing import write_video
 
         if self.path is None:
@@ -102,18 +104,22 @@ class WriteVideo:
             sidecar = target.with_name("run.json")
         else:
             target = Path(self.path)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(target.parent)
             sidecar = target.with_suffix(".run.json")
         record = dict(context.record())
         write_video(
             target,
             frames,
             waveform,
-            codec=self.codec,
             crf=self.crf,
             preset=self.preset,
-            metadata={RECORD_TAG: json.dumps(record, ensure_ascii=False)} if self.embed_record else {},
+            metadata={RECORD_TAG: _json(record)} if self.embed_record else {},
             progress=context.progress,
         )
-        write_text(sidecar, json.dumps(record, ensure_ascii=False, indent=2) + "\n")
+        write_text(sidecar, _json(record, indent=2) + "\n")
         return Written(str(target))
+
+
+def _json(record: dict[str, Any], indent: int | None = None) -> str:
+    """JSON with its letters as they are; half a surrogate pair, which UTF-8 lacks, becomes its JSON escape."""
+    return json.dumps(record, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace").decode("utf-8")

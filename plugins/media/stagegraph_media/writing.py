@@ -9,7 +9,6 @@ from fractions import Fraction
 from math import lcm
 from pathlib import Path
 
-import attrs
 import av
 from av.audio.stream import AudioStream
 from av.codec.codec import UnknownCodecError
@@ -26,23 +25,10 @@ from stagegraph_media.values import Frames, Waveform
 
 # Per channel. 96 kbit/s is transparent for AAC-LC; at low rates the format itself holds at most 6 bits a sample
 _AAC_BITS_PER_SECOND, _AAC_BITS_PER_SAMPLE = 96_000, 4
+# x265 of 2025 writes outside its memory for pictures of less than 64 pixels, and so HEVC is not offered
+_VIDEO_ENCODER, _AUDIO_ENCODER = "libx264", "aac"
 # The clock of an mp4 file, in ticks per second, is a signed 32-bit number
 _MAX_CLOCK = 2**31 - 1
-
-
-@attrs.frozen
-class _Encoder:
-    """FFmpeg's encoder for a codec, the tag by which players know the codec, and options beside crf and preset."""
-
-    name: str
-    tag: str
-    options: Mapping[str, str] = attrs.field(factory=dict)
-
-
-_ENCODERS = {
-    "h264": _Encoder("libx264", "avc1"),
-    "hevc": _Encoder("libx265", "hvc1", {"x265-params": "log-level=error"}),
-}
 
 
 def write_video(
@@ -50,13 +36,12 @@ def write_video(
     frames: Frames,
     waveform: Waveform | None = None,
     *,
-    codec: str = "h264",
     crf: int = 18,
     preset: str = "medium",
     metadata: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write an mp4 file: H.264 (or HEVC) 4:2:0 and AAC.
+    """Write an mp4 file: H.264 4:2:0 and AAC.
 
     The frame rate and the sample rate are stored exactly. Sound that is shorter or longer than the video stays so:
     nothing is resampled, padded or cut. The file replaces one of the same name when it is complete, and not before.
@@ -65,7 +50,6 @@ def write_video(
         path: ends in `.mp4`, in a directory that exists.
         frames: both sizes even, for 4:2:0.
         waveform: one or two channels, at one of `mp4.AAC_RATES`.
-        codec: one of `mp4.CODECS`.
         crf: quality, from 0 (best) to 51 (worst).
         preset: one of `mp4.PRESETS`.
         metadata: tags of the file: any keys (capitals do not tell two keys apart), values of any length.
@@ -80,11 +64,10 @@ def write_video(
     """
     target = Path(path)
     tags = dict(metadata or {})
-    faults = mp4.faults(target, frames, waveform, codec, crf, preset, tags)
+    faults = mp4.faults(target, frames, waveform, crf, preset, tags)
     if faults:
         raise MediaError(*faults)
-    encoder = _ENCODERS[codec]
-    _require_encoders(encoder.name, *(["aac"] if waveform else []))
+    _require_encoders(*([_VIDEO_ENCODER, _AUDIO_ENCODER] if waveform else [_VIDEO_ENCODER]))
     options = {"movflags": "use_metadata_tags+faststart", "movie_timescale": str(_clock(frames, waveform))}
     with (
         replacing(target) as draft,
@@ -92,7 +75,7 @@ def write_video(
         av.open(f"file:{draft}", "w", format="mp4", container_options=options) as container,
     ):
         container.metadata.update(tags)
-        video = _video_stream(container, encoder, frames, {"crf": str(crf), "preset": preset})
+        video = _video_stream(container, frames, {"crf": str(crf), "preset": preset})
         sound = _Sound(container, waveform) if waveform else None
         converter = Converter()
         for index, pixels in enumerate(frames.pixels):
@@ -118,15 +101,12 @@ def has_encoder(name: str) -> bool:
     return True
 
 
-def _video_stream(
-    container: OutputContainer, encoder: _Encoder, frames: Frames, options: Mapping[str, str]
-) -> VideoStream:
-    stream = container.add_stream(encoder.name, rate=frames.frame_rate, options={**encoder.options, **options})
+def _video_stream(container: OutputContainer, frames: Frames, options: dict[str, str]) -> VideoStream:
+    stream = container.add_stream(_VIDEO_ENCODER, rate=frames.frame_rate, options=options)
     assert isinstance(stream, VideoStream)
     context = stream.codec_context
     context.width, context.height, context.pix_fmt = (frames.width, frames.height, "yuv420p")
     context.time_base = 1 / frames.frame_rate
-    context.codec_tag = encoder.tag
     context.color_primaries = context.color_trc = context.colorspace = BT709
     context.color_range = LIMITED
     return stream
@@ -136,7 +116,7 @@ class _Sound:
     """Feeds a waveform to an AAC stream piece by piece, so that the file holds sound next to its pictures."""
 
     def __init__(self, container: OutputContainer, waveform: Waveform) -> None:
-        stream = container.add_stream("aac", rate=waveform.sample_rate)
+        stream = container.add_stream(_AUDIO_ENCODER, rate=waveform.sample_rate)
         assert isinstance(stream, AudioStream)
         context = stream.codec_context
         context.layout = LAYOUTS[waveform.num_channels]
@@ -189,7 +169,7 @@ def _require_encoders(*names: str) -> None:
                     f'no encoder "{name}"',
                     where=f"PyAV {av.__version__} with libavcodec {version}",
                     why="this build of FFmpeg was made without it; the wheels of PyAV have it",
-                    fix='pip install --force-reinstall --only-binary av "av>=14"',
+                    fix='pip install --force-reinstall --only-binary av "av>=17.1"',
                 )
                 for name in missing
             )

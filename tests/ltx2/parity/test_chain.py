@@ -116,7 +116,7 @@ def reference(pipe: LTX2Pipeline, case: Case, output_type: str) -> tuple[Any, to
     pipe.set_progress_bar_config(disable=True)
     size = case.size
     video, audio = draw_noise(seeded(SEED), size.latent(), size.audio())
-    result = pipe(
+    return pipe(
         prompt=PROMPT,
         negative_prompt=NEGATIVE,
         height=size.height,
@@ -138,7 +138,6 @@ def reference(pipe: LTX2Pipeline, case: Case, output_type: str) -> tuple[Any, to
         output_type=output_type,
         return_dict=False,
     )
-    return result
 
 
 def test_chain_gives_the_latents_frames_and_sound_of_diffusers(checkpoint: Path, case: Case) -> None:

@@ -13,7 +13,7 @@ from stagegraph_media import Frames
 class Invert:
     """Turn every colour into its opposite."""
 
-    amount: float = sg.param(1.0, ge=0, le=1, help="1 inverts, 0 leaves the frames unchanged.")
+    amount: float = sg.param(default=1.0, ge=0, le=1, help="1 inverts, 0 leaves the frames unchanged.")
 
     def run(self, frames: Frames) -> Frames:
         """Invert."""

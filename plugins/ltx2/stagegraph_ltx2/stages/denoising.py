@@ -27,22 +27,25 @@ class LTX2DenoisingStage:
     """Denoise video and sound together, following the text."""
 
     schedule: Literal["distilled", "base"] = param(
-        "distilled", help="The 8 fixed sigmas of distilled checkpoints, or the shifted schedule of the others."
+        default="distilled", help="The 8 fixed sigmas of distilled checkpoints, or the shifted schedule of the others."
     )
     num_inference_steps: int | None = param(
-        None, ge=1, le=1000, help="Steps of the base schedule, 40 by default; the distilled one has 8."
+        default=None, ge=1, le=1000, help="Steps of the base schedule, 40 by default; the distilled one has 8."
     )
     sigmas: tuple[float, ...] | None = param(
-        None, help="Noise levels in place of a schedule: descending, ending with 0."
+        default=None, help="Noise levels in place of a schedule: descending, ending with 0."
     )
     guidance_scale: float = param(
-        1.0, ge=1, le=100, help="1 is no guidance, as distilled checkpoints want; more follows the prompt more closely."
+        default=1.0,
+        ge=1,
+        le=100,
+        help="1 is no guidance, as distilled checkpoints want; more follows the prompt more closely.",
     )
     audio_guidance_scale: float | None = param(
-        None, ge=1, le=100, help="The scale for the sound; as the video by default."
+        default=None, ge=1, le=100, help="The scale for the sound; as the video by default."
     )
     guidance_rescale: float = param(
-        0.0, ge=0, le=1, help="How much of the contrast that guidance adds is taken back: 0 none, 1 all."
+        default=0.0, ge=0, le=1, help="How much of the contrast that guidance adds is taken back: 0 none, 1 all."
     )
 
     def __attrs_post_init__(self) -> None:

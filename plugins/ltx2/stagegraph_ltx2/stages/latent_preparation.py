@@ -12,10 +12,10 @@ from stagegraph_media.values import exact_rate
 class LTX2LatentPreparationStage:
     """Draw the noise of a video and its sound from a seed: on the CPU in fp32, so that every device starts alike."""
 
-    height: int = param(512, ge=MIN_SIZE, le=8192, multiple_of=SPATIAL, help="Pixels.")
-    width: int = param(768, ge=MIN_SIZE, le=8192, multiple_of=SPATIAL, help="Pixels.")
-    num_frames: int = param(121, ge=1, le=4097, multiple_of=TEMPORAL, remainder=1, help="Pixel frames.")
-    frame_rate: float | str = param(24.0, help='Pixel frames per second; "24000/1001" for NTSC.')
+    height: int = param(default=512, ge=MIN_SIZE, le=8192, multiple_of=SPATIAL, help="Pixels.")
+    width: int = param(default=768, ge=MIN_SIZE, le=8192, multiple_of=SPATIAL, help="Pixels.")
+    num_frames: int = param(default=121, ge=1, le=4097, multiple_of=TEMPORAL, remainder=1, help="Pixel frames.")
+    frame_rate: float | str = param(default=24.0, help='Pixel frames per second; "24000/1001" for NTSC.')
 
     def __attrs_post_init__(self) -> None:
         PixelShape(self.num_frames, self.height, self.width, float(exact_rate(self.frame_rate)))

@@ -20,7 +20,7 @@ class EncodedPrompts:
 class LTX2TextEncodingStage:
     """Encode a prompt, and a negative prompt if there is one."""
 
-    truncate: bool = param(False, help="Cut prompts of more than 1024 tokens; otherwise they are an error.")
+    truncate: bool = param(default=False, help="Cut prompts of more than 1024 tokens; otherwise they are an error.")
 
     def run(
         self,

@@ -255,7 +255,7 @@ class Graph:
     def _new(self, what: str, name: str, taken: Mapping[str, Any]) -> None:
         if name in taken:
             raise GraphError(
-                Fault("invalid_name", f'{self.name} has a {what} "{name}" already', fix="use another name")
+                Fault("invalid_name", f'{self.name} already has the {what} "{name}"', fix="use another name")
             )
 
     def _wire(self, draft: Draft, inputs: Mapping[str, Wire | NodeHandle]) -> None:

@@ -109,7 +109,8 @@ class StagegraphError(Exception):
         faults: what is wrong, all of it; at least one.
     """
 
-    exit_code: ClassVar[int] = 1
+    #: What a command line ends with; an error that wraps another takes over that of its cause.
+    exit_code: int = 1
     retryable: ClassVar[bool] = False
 
     def __init__(self, *faults: Fault) -> None:

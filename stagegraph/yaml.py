@@ -268,7 +268,6 @@ class _Representer(RoundTripRepresenter):
         quoted = data == "<<" or _UNPRINTABLE.search(data)
         return self.represent_scalar("tag:yaml.org,2002:str", data, '"' if quoted else None)
 
-
     def represent_scalar_float(self, data: Any) -> Any:
         kept = super().represent_scalar_float(data)  # as it was written, but some digits get lost on the way
         return kept if float(kept.value) == data else self.represent_float(float(data))

@@ -237,7 +237,7 @@ class _Serial:
         except StagegraphError as error:
             faults = [attrs.evolve(fault, where=fault.where or step.node.name) for fault in error.faults]
             failure = _failure(step, arguments, *faults)
-            failure.exit_code = error.exit_code  # type: ignore[misc]
+            failure.exit_code = error.exit_code
             failure.retryable = error.retryable  # type: ignore[misc]
             raise failure from error
         except Exception as error:

@@ -34,6 +34,8 @@ CODES: dict[str, str] = {
     "ltx2.duplicate_tensor": "one tensor stored twice",
     "ltx2.tensor_shape": "a tensor of another shape than the model's",
     "ltx2.tensor_dtype": "a tensor of a number format that this release does not load",
+    "ltx2.prompt_too_long": "a prompt of more tokens than the model reads",
+    "ltx2.no_negative_text": "guidance without a negative prompt to move away from",
     "ltx2.no_such_device": "a device that this machine does not have",
     "ltx2.no_such_dtype": "a number format that models cannot run in",
     "ltx2.hub_offline": "a checkpoint that is not on this machine while downloads are switched off or impossible",

@@ -13,15 +13,10 @@ from stagegraph.errors import ComponentError, Fault, suggest
 from stagegraph_ltx2.checkpoint.containment import outside
 from stagegraph_ltx2.checkpoint.fingerprint import fingerprint_files
 from stagegraph_ltx2.checkpoint.hints import contents, download
-from stagegraph_ltx2.checkpoint.layout import (
-    COMPONENTS,
-    SUPPORTED,
-    Component,
-    model_version,
-)
+from stagegraph_ltx2.checkpoint.layout import COMPONENTS, SUPPORTED, Component, model_version
 from stagegraph_ltx2.checkpoint.strict_json import read_object
 from stagegraph_ltx2.checkpoint.weights import weight_files
-from stagegraph_ltx2.errors import failure, fault, raise_all
+from stagegraph_ltx2.errors import failure, fault, plain, raise_all, unreadable
 
 INDEX = "model_index.json"
 
@@ -69,15 +64,21 @@ class Checkpoint:
         Raises:
             ComponentError: no such folder, no checkpoint in this layout, or one of another model or version.
         """
+        try:
+            return cls._open(path)
+        except OSError as error:
+            raise unreadable(path, error) from None
+
+    @classmethod
+    def _open(cls, path: Path) -> Self:
         _check_is_folder(path)
         if not (path / INDEX).exists():
             raise _no_index(path)
-        raise_all([outside(path / INDEX, path, path)])
+        transformer = path / "transformer" / COMPONENTS["transformer"].config
+        raise_all(outside(file, path, path) for file in (path / INDEX, transformer))
         index = read_object(path / INDEX)
         classes = _declared_classes(path / INDEX, index)
-        config_path = path / "transformer" / COMPONENTS["transformer"].config
-        transformer = read_object(config_path) if config_path.is_file() else {}
-        version = model_version(classes, transformer)
+        version = model_version(classes, read_object(transformer) if transformer.is_file() else {})
         raise_all(_unsupported(path / INDEX, index.get("_class_name"), classes, version))
         return cls(path, version, MappingProxyType(classes))
 
@@ -109,6 +110,8 @@ class Checkpoint:
                 found.append(self._component(name))
             except ComponentError as error:
                 faults += error.faults
+            except OSError as error:
+                faults += unreadable(self.root / name, error).faults
         raise_all(faults)
         return tuple(found)
 
@@ -123,11 +126,7 @@ class Checkpoint:
 
     def _component(self, name: str) -> ComponentFiles:
         if name not in COMPONENTS:
-            raise failure(
-                "no_such_component",
-                f'no component is called "{name}"',
-                fix=suggest(name, COMPONENTS),
-            )
+            raise failure("no_such_component", f'no component is called "{name}"', fix=suggest(name, COMPONENTS))
         layout, folder = COMPONENTS[name], self.root / name
         if not folder.is_dir():
             raise failure(
@@ -155,7 +154,7 @@ class Checkpoint:
             if name is not None and name not in layout.classes and layout.stem is not None:
                 raise failure(
                     "unsupported_checkpoint",
-                    f"{folder.name} is a {name}",
+                    f"{folder.name} is a {plain(str(name))}",
                     where=path,
                     why=f"this release opens {' or '.join(layout.classes)}",
                     fix=download(self.root, f"{folder.name}/*"),
@@ -218,9 +217,10 @@ def _declared_classes(path: Path, index: Mapping[str, Any]) -> dict[str, str]:
             faults.append(
                 fault(
                     "bad_json",
-                    f"{name}: {entry!r:.80}",
+                    f"{plain(name)}: {entry!r:.80}",
                     where=path,
                     why="components are [library, class] pairs",
+                    fix=f"download {path.name} again",
                 )
             )
     raise_all(faults)
@@ -251,6 +251,6 @@ def _unsupported(path: Path, pipeline: Any, classes: Mapping[str, str], version:
         for name, layout in COMPONENTS.items():
             if name in classes and classes[name] not in layout.classes:
                 yield refuse(
-                    f"{name} is a {classes[name]}",
+                    f"{name} is a {plain(classes[name])}",
                     f"{name} must be {' or '.join(layout.classes)}",
                 )

@@ -16,5 +16,5 @@ def download(root: Path, pattern: str) -> str:
 
 
 def contents(folder: Path) -> str:
-    names = sorted(entry.name + "/" * entry.is_dir() for entry in os.scandir(folder))
+    names = sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in os.scandir(folder))
     return f"the folder contains {listed(names)}" if names else "the folder is empty"

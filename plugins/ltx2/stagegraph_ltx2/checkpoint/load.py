@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from io import FileIO
 from itertools import groupby
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from stagegraph_ltx2.checkpoint.folder import ComponentFiles
-from stagegraph_ltx2.checkpoint.header import Header, TensorInfo, read_header
+from stagegraph_ltx2.checkpoint.header import Header, read_header
 from stagegraph_ltx2.checkpoint.match import FLOATS, Names, Stored, mismatches, stored_tensors
 from stagegraph_ltx2.errors import failure, raise_all, unreadable
 from stagegraph_ltx2.model.config import ConfigError
@@ -76,40 +77,53 @@ def _build(build: Callable[[], M], files: ComponentFiles) -> M:
         ) from None
 
 
-def _read_all(stored: Mapping[str, Stored], device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+def _read_all(stored: Mapping[str, Stored], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
     """Name -> tensor on its device; file after file, each from its start to its end."""
     order = sorted(stored.items(), key=lambda item: (str(item[1].header.path), item[1].info.offset))
-    state: dict[str, torch.Tensor] = {}
+    # One buffer for all that is converted: freeing one for each tensor leaves holes that double the process.
+    scratch = torch.empty(max((item.info.nbytes for item in stored.values()), default=0), dtype=torch.uint8)
+    state: dict[str, Tensor] = {}
     for header, group in groupby(order, key=lambda item: item[1].header):
-        state.update(_read_file(header, [(name, item.info) for name, item in group], device, dtype))
+        with _opened(header) as file:
+            for name, item in group:
+                state[name] = torch.empty(item.info.shape, dtype=dtype, device=device)
+                _read_into(state[name], file, item, scratch)
     return state
 
 
-def _read_file(
-    header: Header, tensors: Iterable[tuple[str, TensorInfo]], device: torch.device, dtype: torch.dtype
-) -> dict[str, torch.Tensor]:
+@contextmanager
+def _opened(header: Header) -> Iterator[FileIO]:
     try:
         with header.path.open("rb", buffering=0) as file:
-            return {name: _read(file, header, info).to(device, dtype) for name, info in tensors}
+            yield file
     except OSError as error:
         raise unreadable(header.path, error) from None
 
 
-def _read(file: FileIO, header: Header, info: TensorInfo) -> torch.Tensor:
-    """One tensor as it is stored, in memory of its own."""
-    data = torch.empty(info.nbytes, dtype=torch.uint8)
+def _read_into(target: Tensor, file: FileIO, item: Stored, scratch: Tensor) -> None:
+    stored = FLOATS[item.info.dtype]
+    if target.device.type == "cpu" and target.dtype == stored:
+        _fill(target.reshape(-1).view(torch.uint8), file, item)
+    else:
+        data = scratch[: item.info.nbytes]
+        _fill(data, file, item)
+        target.copy_(data.view(stored).view(item.info.shape))
+
+
+def _fill(data: Tensor, file: FileIO, item: Stored) -> None:
+    """Read the bytes of a tensor."""
     buffer = memoryview(data.numpy())  # type: ignore[arg-type]  # numpy declares no buffer before 3.12
-    file.seek(info.offset)
+    file.seek(item.info.offset)
     done = 0
-    while done < info.nbytes:
+    while done < len(buffer):
         count = file.readinto(buffer[done : done + READ_BYTES])
         if not count:
             raise failure(
                 "truncated",
-                f"{header.path.name} ended at byte {info.offset + done} and had {header.file_bytes} bytes before",
-                where=header.path,
+                f"{item.header.path.name} ended at byte {item.info.offset + done} "
+                f"and had {item.header.file_bytes} bytes before",
+                where=item.header.path,
                 why="the file was replaced or cut while it was read",
                 fix="run again once nothing writes there",
             )
         done += count
-    return data.view(FLOATS[info.dtype]).view(info.shape)

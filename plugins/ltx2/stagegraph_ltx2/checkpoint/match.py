@@ -9,7 +9,7 @@ import torch
 
 from stagegraph.errors import Fault
 from stagegraph_ltx2.checkpoint.header import Header, TensorInfo
-from stagegraph_ltx2.errors import fault, listed
+from stagegraph_ltx2.errors import fault, listed, plain
 
 #: How the formats are called that weights may have. Integers and 8-bit floats are quantised: they need scales and other
 #: layers than ours.
@@ -19,6 +19,13 @@ FLOATS: Mapping[str, torch.dtype] = {
     "F16": torch.float16,
     "BF16": torch.bfloat16,
 }
+
+
+MISSING = "a model runs with every weight or not at all"
+UNEXPECTED = "weights without a place belong to another model, whose results this one would not give"
+MISSHAPEN = "config.json and the weights describe different models"
+FOREIGN = f"this release loads {', '.join(FLOATS)}"
+FIX = "download the component again, or the one that its config.json describes"
 
 
 @attrs.frozen
@@ -63,7 +70,8 @@ def stored_tensors(headers: Sequence[Header], names: Names) -> tuple[dict[str, S
                 continue
             if ours in found:
                 twice.append(
-                    f'"{name}" in {header.path.name} and "{found[ours].name}" in {found[ours].header.path.name}'
+                    f"{plain(name)} in {header.path.name} and "
+                    f"{plain(found[ours].name)} in {found[ours].header.path.name}"
                 )
             found[ours] = Stored(header, name, info)
     if not twice:
@@ -72,7 +80,7 @@ def stored_tensors(headers: Sequence[Header], names: Names) -> tuple[dict[str, S
     return found, [
         fault(
             "duplicate_tensor",
-            f"{len(twice)} tensors are stored twice: {listed(twice)}",
+            _counted(twice, "stored twice", twice),
             where=where,
             why="which of the two is meant cannot be told",
             fix=f"ls {where}, and remove the weights that another save left there",
@@ -93,25 +101,18 @@ def mismatches(wanted: Mapping[str, torch.Tensor], stored: Mapping[str, Stored],
     common = sorted(wanted.keys() & stored.keys())
     misshapen = [name for name in common if stored[name].info.shape != tuple(wanted[name].shape)]
     foreign = [name for name in common if stored[name].info.dtype not in FLOATS]
-    fix = "download the component again, or the one that its config.json describes"
     if missing:
-        yield fault("missing_tensor", _counted(missing, "absent", missing), where=where, why=MISSING, fix=fix)
+        yield fault("missing_tensor", _counted(missing, "absent", missing), where=where, why=MISSING, fix=FIX)
     if unexpected:
-        quoted = [f"{name} in {stored[name].header.path.name}" for name in unexpected]
-        yield fault("unexpected_tensor", _counted(unexpected, "unknown", quoted), where=where, why=UNEXPECTED, fix=fix)
+        quoted = [f"{plain(name)} in {stored[name].header.path.name}" for name in unexpected]
+        yield fault("unexpected_tensor", _counted(unexpected, "unknown", quoted), where=where, why=UNEXPECTED, fix=FIX)
     if misshapen:
         shapes = [f"{n} is {list(stored[n].info.shape)}, not {list(wanted[n].shape)}" for n in misshapen]
-        yield fault("tensor_shape", _counted(misshapen, "misshapen", shapes), where=where, why=MISSHAPEN, fix=fix)
+        yield fault("tensor_shape", _counted(misshapen, "misshapen", shapes), where=where, why=MISSHAPEN, fix=FIX)
     if foreign:
         formats = [f"{name} is {stored[name].info.dtype}" for name in foreign]
-        yield fault("tensor_dtype", _counted(foreign, "quantised", formats), where=where, why=FOREIGN, fix=fix)
+        yield fault("tensor_dtype", _counted(foreign, "quantised", formats), where=where, why=FOREIGN, fix=FIX)
 
 
-MISSING = "a model runs with every weight or not at all"
-UNEXPECTED = "weights without a place belong to another model, whose results this one would not give"
-MISSHAPEN = "config.json and the weights describe different models"
-FOREIGN = f"this release loads {', '.join(FLOATS)}"
-
-
-def _counted(names: Sequence[str], adjective: str, details: Sequence[str]) -> str:
-    return f"{len(names)} tensor{'s' * (len(names) > 1)} {adjective}: {listed(details)}"
+def _counted(names: Sequence[str], state: str, details: Sequence[str]) -> str:
+    return f"{len(names)} tensor{'s' * (len(names) > 1)} {state}: {listed(details)}"

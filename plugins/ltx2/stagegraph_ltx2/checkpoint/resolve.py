@@ -33,8 +33,8 @@ def resolve(name: str | Path, *, revision: str | None = None, cache_dir: Path | 
     """
     if name == TINY:
         return tiny_folder()
-    path = Path(name).expanduser()
-    if path.exists():
+    path = Path(os.path.expanduser(name))  # noqa: PTH111  unlike Path's, it leaves an unknown user's home as written
+    if os.path.exists(path):  # noqa: PTH110  unlike Path's, it calls what cannot be looked up absent
         return path
     match = REPOSITORY.fullmatch(str(name))
     if isinstance(name, Path) or match is None or _looks_like_path(name):

@@ -98,12 +98,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
         with path.open("rb") as file:
             return file.read(limit)
     except FileNotFoundError:
-        raise failure(
-            "missing_file",
-            f"{path.name} is absent",
-            where=path,
-            fix="download the checkpoint again",
-        ) from None
+        raise failure("missing_file", f"{path.name} is absent", where=path, fix=_again(path)) from None
     except OSError as error:
         raise unreadable(path, error) from None
 

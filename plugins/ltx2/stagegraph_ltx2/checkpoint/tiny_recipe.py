@@ -66,8 +66,8 @@ VIDEO_VAE: Mapping[str, Any] = MappingProxyType(
 )
 
 # The statistics of the 8 x 16 channels of a packed audio latent have the length of base_channels, so that this is 128;
-# a single block a level keeps it small.
-AUDIO_VAE: Mapping[str, Any] = MappingProxyType({"ch_mult": [1, 1, 1], "num_res_blocks": 1})
+# the least number of blocks keeps it small.
+AUDIO_VAE: Mapping[str, Any] = MappingProxyType({"ch_mult": [1, 1, 1], "num_res_blocks": 0})
 
 VOCODER: Mapping[str, Any] = MappingProxyType(
     {"hidden_channels": 32, "resnet_kernel_sizes": [3], "resnet_dilations": [[1, 3, 5]]}

@@ -37,10 +37,10 @@ def weight_files(root: Path, folder: Path, stem: str) -> list[Path]:
             return [single]
         if index.exists():
             return _shards(root, index)
-    raise _noweight_files(root, folder, stem)
+    raise _no_weights(root, folder, stem)
 
 
-def _noweight_files(root: Path, folder: Path, stem: str) -> ComponentError:
+def _no_weights(root: Path, folder: Path, stem: str) -> ComponentError:
     pickled = sorted(entry.name for entry in folder.iterdir() if entry.suffix in PICKLED)
     if pickled:
         return failure(

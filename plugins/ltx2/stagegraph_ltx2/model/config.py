@@ -406,7 +406,7 @@ class AudioVAEConfig(_Config):
     base_channels: int = size(128)
     output_channels: int = size(2)
     ch_mult: tuple[int, ...] = (1, 2, 4)
-    num_res_blocks: int = size(2)
+    num_res_blocks: int = size(2, least=0)
     attn_resolutions: tuple[int, ...] | None = only(None)
     in_channels: int = size(2)
     resolution: int = size(256)  # read together with attn_resolutions only

@@ -56,7 +56,7 @@ class Connector(nn.Module):
         self.config = config
         self.heads = heads
         width = heads * head_dim
-        self.learnable_registers = nn.Parameter(torch.rand(registers, width) * 2 - 1)
+        self.learnable_registers = nn.Parameter(torch.empty(registers, width).uniform_(-1, 1))
         self.transformer_blocks = nn.ModuleList(ConnectorBlock(width, heads, head_dim) for _ in range(layers))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:

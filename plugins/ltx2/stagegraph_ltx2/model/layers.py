@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -51,3 +52,12 @@ class TextProjection(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.linear_2(F.gelu(self.linear_1(x), approximate="tanh"))
         return y
+
+
+def learned_table(n: int, width: int) -> nn.Parameter:
+    """n learned vectors [n, d] of modulation, of variance 1/d at first.
+
+    Drawn uniformly: a normal draw on the meta device, where models are built to be filled, imports the compiler (2 s).
+    """
+    bound = (3 / width) ** 0.5
+    return nn.Parameter(torch.empty(n, width).uniform_(-bound, bound))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .adaln import AdaLN, modulate, rows
 from .attention import Attention
 from .config import TransformerConfig
-from .layers import FeedForward, TextProjection, rms_norm
+from .layers import FeedForward, TextProjection, learned_table, rms_norm
 from .positions import middles
 from .rope import Rope, rope
 
@@ -242,8 +242,3 @@ class AudioVideoTransformer(nn.Module):
         """The last norm, modulated by the features [b, 1 or t, d] of the timestep."""
         shift, scale = rows(table, features[:, :, None])
         return modulate(F.layer_norm(x, x.shape[-1:], eps=1e-6), scale, shift)
-
-
-def learned_table(n: int, width: int) -> nn.Parameter:
-    """n learned vectors [n, d] of modulation."""
-    return nn.Parameter(torch.randn(n, width) / width**0.5)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .adaln import TimestepEmbedder, modulate
-from .layers import pixel_norm
+from .layers import learned_table, pixel_norm
 
 
 def space_to_depth(x: Tensor, stride: tuple[int, int, int]) -> Tensor:
@@ -95,7 +95,7 @@ class ResBlock(nn.Module):
         self.conv1 = NormConv3d(channels, channels, causal=causal, padding=padding)
         self.conv2 = NormConv3d(channels, channels, causal=causal, padding=padding)
         # Rows: shift and scale before the first convolution, shift and scale before the second.
-        self.scale_shift_table = nn.Parameter(torch.randn(4, channels) / channels**0.5) if timestep else None
+        self.scale_shift_table = learned_table(4, channels) if timestep else None
 
     def forward(self, x: Tensor, modulation: Tensor | None = None) -> Tensor:
         """x [b, c, f, h, w]; modulation [b, 4, c]."""

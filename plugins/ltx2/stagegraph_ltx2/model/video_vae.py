@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..shapes import LatentShape
 from .adaln import TimestepEmbedder
 from .config import STRIDES, VideoVAEConfig
+from .layers import learned_table
 from .video_blocks import CausalConv3d, DownBlock, NormConv3d, ResBlocks, UpBlock, channelwise, patchify, unpatchify
 
 
@@ -82,7 +83,7 @@ class Decoder(nn.Module):
         self.conv_out = NormConv3d(width, c.out_channels * c.patch_size**2, causal=causal, padding=padding)
         self.timestep_scale_multiplier = nn.Parameter(torch.tensor(1000.0)) if timestep else None
         self.time_embedder = TimestepEmbedder(2 * width) if timestep else None
-        self.scale_shift_table = nn.Parameter(torch.randn(2, width) / width**0.5) if timestep else None
+        self.scale_shift_table = learned_table(2, width) if timestep else None
 
     def forward(self, z: Tensor, t: Tensor | None = None) -> Tensor:
         if t is not None and self.timestep_scale_multiplier is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from stagegraph import StageContext, outputs, param, stage
-from stagegraph.errors import Fault, InputError
+from stagegraph.errors import InputError
+from stagegraph_ltx2.errors import fault
 from stagegraph_ltx2.parts import Transformer
 from stagegraph_ltx2.schedule import DISTILLED_SIGMAS, base_sigmas, checked_sigmas
 from stagegraph_ltx2.values import AudioLatent, LatentState, TextContext, VideoLatent
@@ -96,7 +97,7 @@ class LTX2DenoisingStage:
         if guidance.needed and negative_text is None:
             what = f"guidance_scale is {max(guidance.video, guidance.audio):g}, but there is no negative text"
             why = "guidance moves away from a negative prompt, which may be empty"
-            raise InputError(Fault("ltx2.no_negative_text", what, why=why, fix='give one, as in -i negative_prompt=""'))
+            raise InputError(fault("no_negative_text", what, why=why, fix='give one, as in -i negative_prompt=""'))
         video, audio = denoise(
             transformer.module, latents, self.steps, text, negative_text, guidance, on_step=context.progress
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stagegraph import outputs, param, stage
 from stagegraph.errors import Fault, InputError
+from stagegraph_ltx2.errors import fault
 from stagegraph_ltx2.parts import Connectors, TextEncoder
 from stagegraph_ltx2.values import TextContext
 
@@ -60,4 +61,4 @@ def _too_long(cut: int) -> Fault:
 
     what = f"a prompt has {MAX_TOKENS + cut} tokens"
     fix = f"shorten it by {cut} tokens, or set the param truncate to cut the end off"
-    return Fault("ltx2.prompt_too_long", what, why=f"the model reads {MAX_TOKENS}", fix=fix)
+    return fault("prompt_too_long", what, why=f"the model reads {MAX_TOKENS}", fix=fix)

@@ -21,6 +21,7 @@ An error carries one or more `Fault` values, so that a console, a log and a JSON
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -188,6 +189,10 @@ class StageError(RunError):
         self.node = node
         self.stage = stage
         self.inputs = inputs
+
+    def __reduce__(self) -> Any:
+        make = functools.partial(type(self), node=self.node, stage=self.stage, inputs=self.inputs)
+        return make, self.faults, vars(self)
 
 
 class Cancelled(StagegraphError):

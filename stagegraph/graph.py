@@ -343,7 +343,7 @@ class _Binder(_Faults):
         for kind, names in ((INPUTS, drafts.inputs), ("components", drafts.components), ("nodes", drafts.nodes)):
             for name in names:
                 if not NAME.fullmatch(name) or (name == INPUTS and kind == "nodes"):
-                    why = f'letters, digits, "_" and "-", not starting with a digit; no node is called "{INPUTS}"'
+                    why = f'ASCII letters, digits, "_" and "-", not starting with a digit; no node is called "{INPUTS}"'
                     self.add((kind, name), "invalid_name", f'"{name}" cannot be used as a name', why, at_key=True)
 
     def node(self, draft: Draft) -> Node:

@@ -79,13 +79,13 @@ class Registry:
 
     def stage(self, reference: str) -> StageSpec | Fault:
         """The stage that `id` or `id@version` names, or why there is none."""
-        id, _, version = reference.partition("@")
+        id, at, version = reference.partition("@")
         spec = self.stages.get(id)
         if spec is None:
             return self._unknown("unknown_stage", "stage", id, self.stages)
-        if version and version != str(spec.version):
+        if at and version != str(spec.version):
             why = f"installed is version {spec.version}"
-            what = f"stage {id} of version {version} is not installed"
+            what = f'stage {id} of version "{version}" is not installed'
             return Fault(
                 "unsupported_version", what, why=why, fix=f"write {id}@{spec.version} after checking its changes"
             )
@@ -103,8 +103,9 @@ class Registry:
             return self.types[name]
         if len(name) > 200:
             return Fault("unknown_type", f"the type {describe(name)} is too long to be one")
-        if name.endswith("| None"):
-            inner = self.type(name.removesuffix("| None"))
+        optional = name.removesuffix("None").rstrip()
+        if optional != name and optional.endswith("|"):
+            inner = self.type(optional[:-1])
             return inner if isinstance(inner, Fault) else inner | None
         if name.startswith("list[") and name.endswith("]"):
             inner = self.type(name[5:-1])

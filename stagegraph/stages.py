@@ -152,6 +152,10 @@ def _stage_of_function(function: Callable[..., Any], id: str, version: int, fram
         **settings,
     }
     frozen = attrs.frozen(type(function.__name__, (FunctionStage,), namespace))
+    for field in attrs.fields(frozen):
+        if field.default is attrs.NOTHING:
+            fix = "give it one, or make the stage a class"
+            raise _invalid(id, f"param {field.name} of a function has no default", fix)
     spec = _spec(id, version, frozen, function, [p for p in parameters if not _is_param(p)], frame)
     frozen.__stagegraph_stage__ = spec  # type: ignore[attr-defined]
     return frozen()

@@ -191,7 +191,7 @@ class _Serial:
         self._emit(events.NodeStarted(self._id, name, str(step.node.spec), number))
         begin = time.perf_counter()
         try:
-            produced = _outputs(step, self._call(step, arguments))
+            produced = _outputs(step, arguments, self._call(step, arguments))
         except StageError as error:
             self._emit(events.NodeFailed(self._id, name, error.faults))
             raise
@@ -273,7 +273,7 @@ def _failure(step: Step, arguments: Mapping[str, Any], *faults: Fault) -> StageE
     return StageError(*faults, node=step.node.name, stage=str(step.node.spec), inputs=inputs)
 
 
-def _outputs(step: Step, result: Any) -> tuple[Any, ...]:
+def _outputs(step: Step, arguments: Mapping[str, Any], result: Any) -> tuple[Any, ...]:
     """The values of the output ports, checked against their types."""
     spec = step.node.spec
     if spec.single:
@@ -283,14 +283,14 @@ def _outputs(step: Step, result: Any) -> tuple[Any, ...]:
     elif not spec.outputs and result is None:
         return ()
     else:
-        raise _wrong_output(step, "its result", spec.returns, result)
+        raise _wrong_output(step, arguments, "its result", spec.returns, result)
     for port, value in zip(spec.outputs.values(), values, strict=True):
         if not holds(port.type, value):
-            raise _wrong_output(step, port.name, port.type, value)
+            raise _wrong_output(step, arguments, port.name, port.type, value)
     return values
 
 
-def _wrong_output(step: Step, name: str, wanted: Any, value: Any) -> StageError:
+def _wrong_output(step: Step, arguments: Mapping[str, Any], name: str, wanted: Any, value: Any) -> StageError:
     node, spec = step.node.name, step.node.spec
     what = f"{node} ({spec.id}) declares {name} as {type_name(wanted)} but returned {summary(value)}"
-    return StageError(Fault("stage_output", what, where=node), node=node, stage=str(spec), inputs={})
+    return _failure(step, arguments, Fault("stage_output", what, where=node))

@@ -3,11 +3,12 @@
 The parts that most programs use. Start at `Graph` (Python), `load` (manifests) or `stage` (plugins).
 """
 
-from stagegraph.builder import Graph, load
+from stagegraph.builder import Graph, constant, load
 from stagegraph.components import Pool, component, part
 from stagegraph.context import Cancellation, StageContext, derive_seed
 from stagegraph.errors import StagegraphError
-from stagegraph.executors.serial import Run
+from stagegraph.executors.result import Run
+from stagegraph.executors.threads import Lanes
 from stagegraph.hookspecs import Check, hookimpl
 from stagegraph.manifest import Manifest
 from stagegraph.registry import Registry
@@ -18,6 +19,7 @@ __all__ = [
     "Cancellation",
     "Check",
     "Graph",
+    "Lanes",
     "Manifest",
     "Pool",
     "Registry",
@@ -25,6 +27,7 @@ __all__ = [
     "StageContext",
     "StagegraphError",
     "component",
+    "constant",
     "derive_seed",
     "hookimpl",
     "load",

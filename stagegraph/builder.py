@@ -14,6 +14,8 @@ It says the same as a manifest and turns into one and back without loss.
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,17 +28,18 @@ from stagegraph.components import Pool
 from stagegraph.context import Cancellation
 from stagegraph.errors import Fault, GraphError, ManifestError, suggest
 from stagegraph.events import Listener
-from stagegraph.executors import serial
-from stagegraph.executors.serial import Run
-from stagegraph.graph import INPUTS, Draft, Drafts, Input, Ref, bind, read, to_manifest
+from stagegraph.executors import serial, threads
+from stagegraph.executors.result import Run
+from stagegraph.executors.threads import Lanes
+from stagegraph.graph import INPUTS, Draft, Drafts, Input, Ref, bind, embed, read, to_manifest
 from stagegraph.graph import Graph as BoundGraph
-from stagegraph.manifest import Manifest, NodeDecl
+from stagegraph.manifest import Manifest, NodeDecl, Value
 from stagegraph.plan import Plan
 from stagegraph.plugins import default_registry
-from stagegraph.ports import REQUIRED, accepts, holds, type_name
+from stagegraph.ports import REQUIRED, accepts, holds, list_of, type_name
 from stagegraph.record import summary
 from stagegraph.registry import BASIC_TYPES, Registry
-from stagegraph.stages import StageSpec, spec_of
+from stagegraph.stages import spec_of
 
 
 @attrs.frozen
@@ -48,36 +51,47 @@ class Wire:
 
 
 class NodeHandle:
-    """A node of a graph that is being built; its outputs are attributes."""
+    """A node, or an embedded graph, of a graph that is being built; its outputs are attributes."""
 
-    def __init__(self, graph: Graph, draft: Draft) -> None:
+    def __init__(self, graph: Graph, name: str, kind: str, outputs: Mapping[str, Any]) -> None:
         self._graph = graph
-        self._draft = draft
+        self._name = name
+        self._kind = kind
+        self._outputs = outputs
 
     @property
     def name(self) -> str:
         """The node's name."""
-        return self._draft.name
+        return self._name
 
-    def wire(self, **inputs: Wire | NodeHandle) -> None:
+    def wire(self, **inputs: Feed) -> None:
         """Feed inputs of the node after it was added.
 
         Raises:
             GraphError: an input that the stage does not have, that is fed already, or that takes another type.
         """
-        self._graph._wire(self._draft, inputs)
+        self._graph._wire(self._graph._drafts.nodes[self._name], inputs)
 
     def __getattr__(self, port: str) -> Wire:
-        spec: StageSpec = self.__dict__["_draft"].spec
-        if port in spec.outputs:
-            return Wire(Ref(self.name, port), spec.outputs[port].type)
+        outputs: Mapping[str, Any] = self.__dict__["_outputs"]
+        if port in outputs:
+            return Wire(Ref(self._name, port), outputs[port])
         if port.startswith("__"):
             raise AttributeError(port)
-        what = f'{self.name} ({spec.id}) has no output "{port}"'
-        raise AttributeError(str(Fault("unknown_port", what, fix=suggest(port, spec.outputs))))
+        what = f'{self._name} ({self._kind}) has no output "{port}"'
+        raise AttributeError(str(Fault("unknown_port", what, fix=suggest(port, outputs))))
 
     def __repr__(self) -> str:
-        return f"<node {self.name}: {self._draft.spec}>"
+        return f"<node {self._name}: {self._kind}>"
+
+
+#: What feeds an input: a wire, a node with one output, a constant, or a list of them for a variadic input.
+Feed = Wire | NodeHandle | Value | list[Wire | NodeHandle | Value]
+
+
+def constant(value: Any) -> Value:
+    """A value to feed an input with: `g.add(stage, count=constant(3))`."""
+    return Value(value)
 
 
 class Graph:
@@ -158,29 +172,38 @@ class Graph:
         name: str | None = None,
         components: Mapping[str, str] | None = None,
         params: Mapping[str, Any] | None = None,
-        **inputs: Wire | NodeHandle,
+        when: Wire | NodeHandle | None = None,
+        map: Iterable[str] = (),
+        **inputs: Feed,
     ) -> NodeHandle:
-        """Place a stage in the graph.
+        """Place a stage, or another graph, in the graph.
 
         Args:
-            stage: an instance such as `Tint(strength=0.5)`, a stage class with only defaults, or an id.
+            stage: an instance such as `Tint(strength=0.5)`, a stage class with only defaults, an id, or a `Graph`.
             name: the node's name; the last word of the id by default, with a number if it is taken.
-            components: argument -> component name, where several components provide what the stage is lent.
+            components: argument -> component name, where several components provide what the stage is lent. Of a graph:
+                its component -> the component of this graph to use in its place.
             params: the params of a stage given by its id.
-            inputs: port -> what feeds it: an input, an output, or a node that has one output.
+            when: a bool that decides whether the node runs.
+            map: inputs that are fed lists; the stage runs for each item, and its outputs are lists.
+            inputs: port -> what feeds it.
 
         Raises:
             GraphError: the stage is unknown, the name is taken, or a wire does not fit.
         """
+        if isinstance(stage, Graph):
+            return self._embed(stage, name or self._free_name(stage.name.rpartition("/")[2]), components, inputs)
         instance = self._instance(stage, name, params or {})
         spec = spec_of(instance)
         if name is None:
             name = self._free_name(spec.id.rpartition(".")[2])
-        self._new("node", name, self._drafts.nodes)
-        draft = Draft(name, spec, instance, components=dict(components or {}))
+        self._new("node", name, {**self._drafts.nodes, **self._drafts.subgraphs})
+        draft = Draft(name, spec, instance, components=dict(components or {}), map=tuple(map))
         self._wire(draft, inputs)
+        if when is not None:
+            draft.when = str(self._as_wire(when).ref)
         self._drafts.nodes[name] = draft
-        return NodeHandle(self, draft)
+        return self.node(name)
 
     def node(self, name: str) -> NodeHandle:
         """A node that was added before, or that came with a manifest."""
@@ -188,7 +211,9 @@ class Graph:
         if draft is None:
             fix = suggest(name, self._drafts.nodes)
             raise GraphError(Fault("unknown_node", f'{self.name} has no node "{name}"', fix=fix))
-        return NodeHandle(self, draft)
+        spec = draft.spec
+        types = {port: list_of(p.type) if draft.map else p.type for port, p in spec.outputs.items()}
+        return NodeHandle(self, name, spec.id, types)
 
     def output(self, name: str, value: Wire | NodeHandle) -> None:
         """Declare a result of the graph."""
@@ -211,16 +236,46 @@ class Graph:
         self,
         *,
         outputs: Iterable[str] | None = None,
+        given: Mapping[str, Any] | None = None,
+        lanes: Lanes | None = None,
         on_event: Listener | None = None,
         pool: Pool | None = None,
         directory: Path | Callable[[str], Path] | None = None,
         cancellation: Cancellation | None = None,
         **inputs: Any,
     ) -> Run:
-        """Run the graph; `inputs` are its inputs by name, the other arguments those of `executors.serial.run`."""
-        return serial.run(
-            self.plan(outputs), inputs, on_event=on_event, pool=pool, directory=directory, cancellation=cancellation
-        )
+        """Run the graph.
+
+        Args:
+            outputs: the names of outputs, or nodes, to make; the graph's outputs if None.
+            given: values of outputs of nodes (`node.port`), in place of running the nodes.
+            lanes: run steps at the same time, in threads, within these lanes; one after another if None.
+            on_event, pool, directory, cancellation: as `executors.serial.run`.
+            inputs: the graph's inputs by name.
+        """
+        given = given or {}
+        plan = plans.make(self.bind(), outputs, given)
+        options: dict[str, Any] = {"given": given, "on_event": on_event, "pool": pool}
+        options |= {"directory": directory, "cancellation": cancellation}
+        if lanes is None:
+            return serial.run(plan, inputs, **options)
+        return threads.run(plan, inputs, lanes=lanes, **options)
+
+    async def arun(self, *, lanes: Lanes | None = None, **options: Any) -> Run:
+        """Run the graph in threads without blocking the event loop; the arguments are those of `run`.
+
+        Cancelling the task cancels the run, and waits until its running stages have looked.
+        """
+        cancellation = options.pop("cancellation", None) or Cancellation()
+        call = functools.partial(self.run, lanes=lanes or Lanes(), cancellation=cancellation, **options)
+        task = asyncio.ensure_future(asyncio.to_thread(call))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancellation.cancel()
+            await asyncio.wait([task])
+            task.exception()
+            raise
 
     def to_manifest(self) -> Manifest:
         """The graph as a manifest; `Graph.from_manifest` gives the same graph back."""
@@ -236,7 +291,7 @@ class Graph:
     def _instance(self, stage: Any, name: str | None, params: Mapping[str, Any]) -> Any:
         if isinstance(stage, str):
             name = name or stage.partition("@")[0].rpartition(".")[2]
-            node = NodeDecl(stage, dict(params))
+            node = NodeDecl(stage=stage, params=dict(params))
             drafts, _, faults = read(
                 Manifest(stagegraph=manifests.VERSION, name=self.name, nodes={name: node}), self.registry
             )
@@ -258,9 +313,20 @@ class Graph:
                 Fault("invalid_name", f'{self.name} already has the {what} "{name}"', fix="use another name")
             )
 
-    def _wire(self, draft: Draft, inputs: Mapping[str, Wire | NodeHandle]) -> None:
+    def _embed(
+        self, graph: Graph, name: str, components: Mapping[str, str] | None, inputs: Mapping[str, Feed]
+    ) -> NodeHandle:
+        self._new("node", name, {**self._drafts.nodes, **self._drafts.subgraphs})
         for port, value in inputs.items():
-            wire = self._as_wire(value)
+            if port in graph._drafts.inputs:
+                self._check(f"{name}.{port}", graph._drafts.inputs[port].type, value)
+        wires = {port: self._written(value) for port, value in inputs.items()}
+        embed(self._drafts, name, graph._drafts, wires, components)
+        bound = graph.bind()
+        return NodeHandle(self, name, graph.name, {out: bound.output_type(ref) for out, ref in bound.outputs.items()})
+
+    def _wire(self, draft: Draft, inputs: Mapping[str, Feed]) -> None:
+        for port, value in inputs.items():
             declared = draft.spec.inputs.get(port)
             if declared is None:
                 what = f'{draft.name} ({draft.spec.id}) has no input "{port}"'
@@ -269,26 +335,42 @@ class Graph:
                 raise GraphError(Fault("unknown_port", what, fix=fix))
             if port in draft.wires:
                 what = f"the input {port} of node {draft.name} is fed from two places"
-                raise GraphError(Fault("duplicate_producer", what, why=f"{draft.wires[port]} and {wire.ref}"))
-            if not accepts(declared.type, wire.type):
-                what = f"{wire.ref} is {type_name(wire.type)}, but {draft.name}.{port} takes {type_name(declared.type)}"
+                why = f"{draft.wires[port]} and {self._written(value)}"
+                raise GraphError(Fault("duplicate_producer", what, why=why))
+            if isinstance(value, list) and not declared.variadic:
+                what = f"the input {port} of node {draft.name} is fed from {len(value)} places"
+                raise GraphError(Fault("duplicate_producer", what, why="it takes one value"))
+            wanted = list_of(declared.type) if port in draft.map else declared.type
+            self._check(f"{draft.name}.{port}", wanted, value)
+            draft.wires[port] = self._written(value)
+
+    def _check(self, target: str, wanted: Any, value: Feed) -> None:
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, Value):
+                continue  # read by its type when the graph is bound
+            wire = self._as_wire(part)
+            if not accepts(wanted, wire.type):
+                what = f"{wire.ref} is {type_name(wire.type)}, but {target} takes {type_name(wanted)}"
                 raise GraphError(Fault("type_mismatch", what))
-            draft.wires[port] = str(wire.ref)
+
+    def _written(self, value: Feed) -> Any:
+        if isinstance(value, list):
+            return [self._written(part) for part in value]
+        return value if isinstance(value, Value) else str(self._as_wire(value).ref)
 
     def _as_wire(self, value: Any) -> Wire:
         if isinstance(value, Wire):
             return value
         if isinstance(value, NodeHandle):
-            outputs = value._draft.spec.outputs
+            outputs = value._outputs
             if len(outputs) == 1:
-                return Wire(Ref(value.name, next(iter(outputs))), next(iter(outputs.values())).type)
-            what = f"{value.name} ({value._draft.spec.id}) has {len(outputs) or 'no'} outputs, so name one"
+                return Wire(Ref(value.name, next(iter(outputs))), next(iter(outputs.values())))
+            what = f"{value.name} ({value._kind}) has {len(outputs) or 'no'} outputs, so name one"
             fix = " or ".join(f"{value.name}.{port}" for port in outputs)
             raise GraphError(Fault("ambiguous_port", what, fix=f"use {fix}" if fix else ""))
         what = f"{value!r} is not something that flows"
-        raise GraphError(
-            Fault("invalid_type", what, fix="wire a g.input(...) or the output of a node; set params on the stage")
-        )
+        fix = "wire a g.input(...), the output of a node or constant(...); set params on the stage"
+        raise GraphError(Fault("invalid_type", what, fix=fix))
 
 
 def load(name: str | Path, registry: Registry | None = None) -> Graph:

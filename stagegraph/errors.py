@@ -23,7 +23,7 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 
@@ -60,6 +60,7 @@ CODES: dict[str, str] = {
     "plugin_invalid": "a plugin that does not follow the hook specifications",
     "plugin_conflict": "two plugins that register one name",
     "component_failed": "a component that could not be loaded",
+    "skipped": "an output that no node made, because a condition did not hold",
     "stage_failed": "a stage raised an exception",
     "stage_output": "a stage returned something else than it declares",
     "cancelled": "the run was cancelled",
@@ -112,7 +113,7 @@ class StagegraphError(Exception):
 
     #: What a command line ends with; an error that wraps another takes over that of its cause.
     exit_code: int = 1
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     def __init__(self, *faults: Fault) -> None:
         if not faults:

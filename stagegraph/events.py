@@ -79,6 +79,14 @@ class NodeFinished(Event):
 
 
 @attrs.frozen
+class NodeSkipped(Event):
+    """The stage was not called: a condition did not hold, or what it needs was skipped."""
+
+    node: str
+    why: str
+
+
+@attrs.frozen
 class NodeFailed(Event):
     """The stage raised."""
 

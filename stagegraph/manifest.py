@@ -48,16 +48,41 @@ class ComponentDecl:
 
 
 @attrs.frozen
-class NodeDecl:
-    """A stage placed in the graph.
+class Value:
+    """A constant in the place of a wire."""
 
-    `components` is needed only where several components of the graph provide what the stage is lent: argument -> name.
+    value: Any
+
+
+@attrs.frozen
+class NodeDecl:
+    """A stage, or another graph, placed in the graph.
+
+    Attributes:
+        stage: the id of a stage, `id@version` to insist on a version.
+        graph: in place of a stage, a manifest: the name of a shipped one, or a path relative to this file.
+        params: settings of the stage.
+        inputs: what feeds each input: a wire, a constant, or a list of them for a variadic input.
+        components: needed only where several components of the graph provide what the stage is lent: argument -> name.
+            Of a graph: component in it -> component of this graph to use in its place.
+        when: a wire of type bool that decides whether the node runs.
+        map: inputs that are fed lists; the stage runs for each item, and its outputs are lists.
     """
 
-    stage: str
+    stage: str = ""
     params: dict[str, Any] = attrs.field(factory=dict)
-    inputs: dict[str, str] = attrs.field(factory=dict)
+    inputs: dict[str, str | Value | list[str | Value]] = attrs.field(factory=dict)
     components: dict[str, str] = attrs.field(factory=dict)
+    graph: str = ""
+    when: str = ""
+    map: tuple[str, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        if bool(self.stage) == bool(self.graph):
+            raise ValueError("a node names either a stage or a graph")
+        for name in ("params", "map"):
+            if self.graph and getattr(self, name):
+                raise ValueError(f"a node that is a graph has no {name} of its own")
 
 
 @attrs.frozen(kw_only=True)
@@ -114,7 +139,8 @@ def loads(text: str, file: str = "manifest") -> Manifest:
     try:
         manifest: Manifest = structure(document.data, Manifest)
     except StructureError as error:
-        raise ManifestError(*(_fault(problem, document) for problem in error.problems)) from None
+        faults = [_fault(problem, document) for problem in error.problems]
+        raise ManifestError(*sorted(faults, key=_place)) from None
     object.__setattr__(manifest, "document", document)
     return manifest
 
@@ -165,6 +191,11 @@ def _replaced(manifest: Manifest, section: str, table: Mapping[str, Any], path: 
     object.__setattr__(changed, "document", manifest.document)
     object.__setattr__(changed, "overrides", (*manifest.overrides, path))
     return changed
+
+
+def _place(fault: Fault) -> tuple[int, int]:
+    location = fault.location
+    return (location.line or 0, location.column or 0) if location else (0, 0)
 
 
 def _fault(problem: Any, document: yaml.Document) -> Fault:

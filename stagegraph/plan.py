@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 import attrs
 
 from stagegraph.errors import Fault, PlanError, suggest
-from stagegraph.graph import INPUTS, Graph, Node, PartRef, Ref
+from stagegraph.graph import INPUTS, Constant, Graph, Node, PartRef, Ref
 from stagegraph.serde import unstructure
 
 
@@ -16,83 +16,89 @@ from stagegraph.serde import unstructure
 class Step:
     """One node of the plan.
 
-    Values live in numbered slots. `reads` are the arguments and the slots that they are taken from, `writes` the slots
-    of the outputs that somebody reads (None for the others), `drops` the slots that nobody reads after this step.
-    `loads` are the parts that no earlier step was lent, `releases` those that no later step is.
+    Values live in numbered slots. `reads` are the arguments and the slots that they are taken from, `rest` the slots of
+    a variadic input, `when` that of the condition; `writes` are the slots of the outputs that somebody reads (None for
+    the others), `drops` the slots that nobody reads after this step. `loads` are the parts that no earlier step was
+    lent, `releases` those that no later step is.
     """
 
     node: Node
     reads: tuple[tuple[str, int], ...]
+    rest: tuple[int, ...]
+    when: int | None
     writes: tuple[int | None, ...]
     drops: tuple[int, ...]
     loads: tuple[PartRef, ...]
     releases: tuple[PartRef, ...]
 
+    def slots(self) -> Iterator[int]:
+        """Every slot that the step waits for; one that is read twice comes twice."""
+        for _, slot in self.reads:
+            yield slot
+        yield from self.rest
+        if self.when is not None:
+            yield self.when
+
 
 @attrs.frozen
 class Plan:
-    """Steps in order. `slots` numbers the values; `outputs` are the names asked for and their slots."""
+    """Steps in order.
+
+    `slots` numbers the values; `outputs` are the names asked for and their slots; `given` are the outputs of nodes
+    whose values the caller brings, so that the nodes need not run.
+    """
 
     graph: Graph
     steps: tuple[Step, ...]
-    slots: dict[Ref, int] = attrs.field(repr=False)
+    slots: dict[Ref | Constant, int] = attrs.field(repr=False)
     outputs: dict[str, int]
+    given: dict[str, int] = attrs.field(factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON; equal for equal plans, however the graph was written."""
-        refs = {slot: str(ref) for ref, slot in self.slots.items()}
+        refs = {slot: str(source) for source, slot in self.slots.items()}
         return {
             "graph": self.graph.name,
             "outputs": {name: refs[slot] for name, slot in self.outputs.items()},
-            "steps": [
-                {
-                    "node": step.node.name,
-                    "stage": str(step.node.spec),
-                    "params": {name: unstructure(getattr(step.node.stage, name)) for name in step.node.spec.params},
-                    "inputs": {argument: refs[slot] for argument, slot in step.reads},
-                    "lent": {argument: str(part) for argument, part in step.node.lent.items()},
-                    "loads": [str(part) for part in step.loads],
-                    "releases": [str(part) for part in step.releases],
-                    "drops": [refs[slot] for slot in step.drops],
-                }
-                for step in self.steps
-            ],
+            **({"given": list(self.given)} if self.given else {}),
+            "steps": [_step_dict(step, refs) for step in self.steps],
         }
 
     def __str__(self) -> str:
         lines = [f"{self.graph.name}: {len(self.steps)} steps for {', '.join(self.outputs)}"]
         width = max((len(step.node.name) for step in self.steps), default=0)
         for number, (step, data) in enumerate(zip(self.steps, self.as_dict()["steps"], strict=True), 1):
-            reads = ", ".join(data["inputs"].values()) or "nothing"
+            reads = ", ".join([*data["inputs"].values(), *data.get("rest", ())]) or "nothing"
             lines.append(f"{number:3}. {step.node.name:<{width}}  {step.node.spec}  <- {reads}")
-            for verb in ("loads", "releases", "drops"):
-                if data[verb]:
-                    lines.append(f"     {'':<{width}}  {verb} {', '.join(data[verb])}")
+            for verb in ("when", "map", "loads", "releases", "drops"):
+                if data.get(verb):
+                    told = data[verb] if isinstance(data[verb], str) else ", ".join(data[verb])
+                    lines.append(f"     {'':<{width}}  {verb} {told}")
         return "\n".join(lines)
 
 
-def make(graph: Graph, outputs: Iterable[str] | None = None) -> Plan:
+def make(graph: Graph, outputs: Iterable[str] | None = None, given: Iterable[str] = ()) -> Plan:
     """Plan the nodes that the outputs need, in the order of the graph.
 
     Args:
         graph: what to run.
-        outputs: the names of outputs; all of the graph's if None.
+        outputs: the names of outputs, or nodes (`node.port`, or `node` for all of its outputs); the graph's outputs if
+            None.
+        given: outputs of nodes (`node.port`) whose values the caller brings.
 
     Raises:
         PlanError: an output that the graph does not have, or none at all.
     """
-    wanted = list(graph.outputs if outputs is None else outputs)
-    unknown = [name for name in wanted if name not in graph.outputs]
-    if unknown or not wanted:
+    wanted = _wanted(graph, graph.outputs if outputs is None else outputs)
+    if not wanted:
         fix = "declare one under outputs" if not graph.outputs else ""
-        faults = [_unknown_output(graph, name) for name in unknown]
-        raise PlanError(*(faults or [Fault("unknown_output", f"{graph.name} is asked for no output", fix=fix)]))
-    refs = {name: graph.outputs[name] for name in wanted}
-    needed = _needed(graph, refs.values())
+        raise PlanError(Fault("unknown_output", f"{graph.name} is asked for no output", fix=fix))
+    brought = _wanted(graph, given)
+    needed = _needed(graph, wanted.values(), set(brought.values()))
     nodes = [node for name, node in graph.nodes.items() if name in needed]
-    slots = _slots(nodes, refs.values())
-    kept = {slots[ref] for ref in refs.values()}
-    last_read = {ref: i for i, node in enumerate(nodes) for ref in node.inputs.values()}
+    slots = _slots(nodes, [*wanted.values(), *brought.values()])
+    kept = {slots[ref] for ref in wanted.values()}
+    last_read = {source: i for i, node in enumerate(nodes) for source in _sources(node)}
     first_lent: dict[PartRef, int] = {}
     last_lent: dict[PartRef, int] = {}
     for i, node in enumerate(nodes):
@@ -101,37 +107,96 @@ def make(graph: Graph, outputs: Iterable[str] | None = None) -> Plan:
             last_lent[part] = i
     steps = []
     for i, node in enumerate(nodes):
-        read = dict.fromkeys(node.inputs.values())
         lent = dict.fromkeys(node.lent.values())
+        dropped = (slots[source] for source in dict.fromkeys(_sources(node)) if last_read[source] == i)
+        reads, rest = _reads(node, slots)
         steps.append(
             Step(
                 node,
-                tuple((argument, slots[ref]) for argument, ref in node.inputs.items()),
+                reads,
+                rest,
+                slots[node.when] if node.when is not None else None,
                 tuple(slots.get(Ref(node.name, port)) for port in node.spec.outputs),
-                tuple(slots[ref] for ref in read if last_read[ref] == i and slots[ref] not in kept),
+                tuple(slot for slot in dropped if slot not in kept),
                 tuple(part for part in lent if first_lent[part] == i),
                 tuple(part for part in lent if last_lent[part] == i),
             )
         )
-    return Plan(graph, tuple(steps), slots, {name: slots[ref] for name, ref in refs.items()})
+    names = {name: slots[ref] for name, ref in wanted.items()}
+    return Plan(graph, tuple(steps), slots, names, {name: slots[ref] for name, ref in brought.items()})
 
 
-def _needed(graph: Graph, refs: Iterable[Ref]) -> set[str]:
-    """The nodes from which the refs can be reached."""
+def _wanted(graph: Graph, names: Iterable[str]) -> dict[str, Ref]:
+    """The refs of outputs of the graph and of nodes, by the name that each is asked for."""
+    wanted: dict[str, Ref] = {}
+    faults = []
+    for name in names:
+        node, dot, port = name.rpartition(".") if name not in graph.nodes else (name, "", "")
+        spec = graph.nodes[node].spec if node in graph.nodes else None
+        if name in graph.outputs:
+            wanted[name] = graph.outputs[name]
+        elif spec is not None and dot and port in spec.outputs:
+            wanted[name] = Ref(node, port)
+        elif spec is not None and not dot and spec.outputs:
+            wanted |= {f"{node}.{each}": Ref(node, each) for each in spec.outputs}
+        else:
+            known = [f"{node}.{each}" for each in spec.outputs] if spec is not None else graph.outputs
+            faults.append(Fault("unknown_output", f'{graph.name} has no output "{name}"', fix=suggest(name, known)))
+    if faults:
+        raise PlanError(*faults)
+    return wanted
+
+
+def _needed(graph: Graph, refs: Iterable[Ref], given: Set[Ref]) -> set[str]:
+    """The nodes from which the refs can be reached, short of what is given."""
     needed: set[str] = set()
-    waiting = [ref.node for ref in refs]
+    waiting = [ref for ref in refs if ref not in given]
     while waiting:
-        name = waiting.pop()
+        name = waiting.pop().node
         if name != INPUTS and name not in needed:
             needed.add(name)
-            waiting += [ref.node for ref in graph.nodes[name].inputs.values()]
+            waiting += [ref for ref in graph.nodes[name].refs() if ref not in given]
     return needed
 
 
-def _slots(nodes: Iterable[Node], outputs: Iterable[Ref]) -> dict[Ref, int]:
-    refs = dict.fromkeys(ref for node in nodes for ref in node.inputs.values())
-    return {ref: slot for slot, ref in enumerate(dict.fromkeys([*refs, *outputs]))}
+def _sources(node: Node) -> Iterator[Ref | Constant]:
+    """Everything that a node reads, with repetitions."""
+    yield from (source for _, source in node.feeds())
+    if node.when is not None:
+        yield node.when
 
 
-def _unknown_output(graph: Graph, name: str) -> Fault:
-    return Fault("unknown_output", f'{graph.name} has no output "{name}"', fix=suggest(name, graph.outputs))
+def _slots(nodes: Iterable[Node], outputs: Iterable[Ref]) -> dict[Ref | Constant, int]:
+    sources = dict.fromkeys(source for node in nodes for source in _sources(node))
+    return {source: slot for slot, source in enumerate(dict.fromkeys([*sources, *outputs]))}
+
+
+def _reads(node: Node, slots: Mapping[Ref | Constant, int]) -> tuple[tuple[tuple[str, int], ...], tuple[int, ...]]:
+    reads: list[tuple[str, int]] = []
+    rest: tuple[int, ...] = ()
+    for argument, source in node.inputs.items():
+        if isinstance(source, tuple):
+            rest = tuple(slots[part] for part in source)
+        else:
+            reads.append((argument, slots[source]))
+    return tuple(reads), rest
+
+
+def _step_dict(step: Step, refs: Mapping[int, str]) -> dict[str, Any]:
+    node = step.node
+    optional = {
+        "rest": [refs[slot] for slot in step.rest],
+        "when": refs[step.when] if step.when is not None else "",
+        "map": list(node.map),
+    }
+    return {
+        "node": node.name,
+        "stage": str(node.spec),
+        "params": {name: unstructure(getattr(node.stage, name)) for name in node.spec.params},
+        "inputs": {argument: refs[slot] for argument, slot in step.reads},
+        **{name: value for name, value in optional.items() if value},
+        "lent": {argument: str(part) for argument, part in node.lent.items()},
+        "loads": [str(part) for part in step.loads],
+        "releases": [str(part) for part in step.releases],
+        "drops": [refs[slot] for slot in step.drops],
+    }

@@ -26,20 +26,23 @@ _UNIONS = (typing.Union, types.UnionType)
 class Port:
     """A slot that a value flows into or out of.
 
-    `type` is a resolved type hint. An input with a `default` need not be fed.
+    `type` is a resolved type hint, of each value if the port is `variadic`, which may be fed any number of values. An
+    input with a `default` need not be fed.
     """
 
     name: str
     type: Any
     default: Any = REQUIRED
+    variadic: bool = False
 
     @property
     def required(self) -> bool:
         """Whether something must feed this input."""
-        return self.default is REQUIRED
+        return self.default is REQUIRED and not self.variadic
 
     def __str__(self) -> str:
-        return f"{self.name} {type_name(self.type)}{'' if self.required else '?'}"
+        mark = "*" if self.variadic else "" if self.required else "?"
+        return f"{self.name} {type_name(self.type)}{mark}"
 
 
 def accepts(wanted: Any, given: Any) -> bool:
@@ -84,6 +87,11 @@ def holds(type_: Any, value: Any) -> bool:
     from beartype.door import is_bearable  # takes one item of a container for all, at random
 
     return is_bearable(value, type_)
+
+
+def list_of(type_: Any) -> Any:
+    """The type hint of a list of values of a type."""
+    return types.GenericAlias(list, (type_,))
 
 
 def type_name(hint: Any) -> str:

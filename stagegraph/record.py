@@ -8,7 +8,7 @@ import platform
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cached_property
 from importlib import metadata
 from typing import Any, Final
 
@@ -30,50 +30,80 @@ def new_run_id() -> str:
 
 @attrs.define
 class RunRecord:
-    """What is known of a run; grows while it runs.
+    """What is known of a run; grows while it runs. What it tells of the plan is worked out when somebody asks.
 
-    `inputs` holds plain values as they are and others described in words; `components` holds fingerprints, `seconds`
-    the time of each finished node. `manifest` is None for graphs with inputs of types that have no name.
+    Attributes:
+        inputs: plain values as they are, others described in words.
+        status: running, finished, failed or cancelled.
+        seconds: the time of each finished node.
     """
 
     id: str
-    graph: str
+    plan: Plan = attrs.field(repr=False)
     created: str
-    outputs: tuple[str, ...]
     inputs: dict[str, Any]
-    manifest: dict[str, Any] | None
-    versions: dict[str, str]
-    components: dict[str, str] = attrs.field(factory=dict)
     status: str = "running"
     seconds: dict[str, float] = attrs.field(factory=dict)
 
+    @property
+    def graph(self) -> str:
+        """The name of the graph."""
+        return self.plan.graph.name
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the outputs that were asked for."""
+        return tuple(self.plan.outputs)
+
+    @cached_property
+    def manifest(self) -> dict[str, Any] | None:
+        """The graph with every param; None if an input is of a type that has no name."""
+        return _manifest(self.plan.graph)
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        """Python, the engine, the plugins and the libraries that they require."""
+        graph = self.plan.graph
+        things = [*graph.components.values(), *(node.stage for node in graph.nodes.values())]
+        return versions_of(type(thing).__module__.partition(".")[0] for thing in things)
+
+    @cached_property
+    def components(self) -> dict[str, str]:
+        """The fingerprint of each component that the plan is lent, or its kind if it has none."""
+        used = {part.component for step in self.plan.steps for part in step.node.lent.values()}
+        return {
+            name: fingerprint_of(component) or component_spec_of(component).kind
+            for name, component in self.plan.graph.components.items()
+            if name in used
+        }
+
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {"schema": SCHEMA, **attrs.asdict(self)}
+        return {
+            "schema": SCHEMA,
+            "id": self.id,
+            "graph": self.graph,
+            "created": self.created,
+            "outputs": self.outputs,
+            "inputs": self.inputs,
+            "manifest": self.manifest,
+            "versions": self.versions,
+            "components": self.components,
+            "status": self.status,
+            "seconds": dict(self.seconds),
+        }
 
 
 def start(id: str, plan: Plan, inputs: Mapping[str, Any]) -> RunRecord:
     """The record of a run that begins now."""
-    graph = plan.graph
-    things = [*graph.components.values(), *(node.stage for node in graph.nodes.values())]
-    return RunRecord(
-        id=id,
-        graph=graph.name,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        outputs=tuple(plan.outputs),
-        inputs={name: plain(value) for name, value in inputs.items()},
-        manifest=_manifest(graph),
-        versions=versions_of(type(thing).__module__.partition(".")[0] for thing in things),
-        components={
-            name: fingerprint_of(component) or component_spec_of(component).kind
-            for name, component in graph.components.items()
-        },
-    )
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return RunRecord(id, plan, created, {name: plain(value) for name, value in inputs.items()})
 
 
 def versions_of(packages: Iterable[str]) -> dict[str, str]:
     """Python, the engine, the plugins that hold these top-level packages, and the libraries that those require."""
-    plugins = [distribution for package in packages if (distribution := _plugin_distributions().get(package))]
+    known = _plugin_distributions()
+    plugins = [known[package] for package in dict.fromkeys(packages) if package in known]
     names = {"stagegraph", *(plugin.metadata["Name"] for plugin in plugins)}
     for plugin in plugins:
         names |= {re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in plugin.requires or () if "extra ==" not in need}
@@ -88,7 +118,6 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-@cache
 def _plugin_distributions() -> Mapping[str, metadata.Distribution]:
     entries = metadata.entry_points(group="stagegraph.plugins")
     return {entry.module.partition(".")[0]: entry.dist for entry in entries if entry.dist is not None}

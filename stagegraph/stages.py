@@ -23,7 +23,7 @@ import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
-from typing import Any, TypeVar, cast, dataclass_transform
+from typing import Any, Literal, TypeVar, cast, dataclass_transform
 
 import attrs
 
@@ -35,6 +35,9 @@ from stagegraph.rules import param
 ID = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
 #: The name of the only output of a stage that returns one value.
 SINGLE = "output"
+
+#: What a stage is bound by; see `stage`.
+Lane = Literal["device", "cpu", "io"]
 
 T = TypeVar("T")
 
@@ -55,7 +58,7 @@ class StageSpec:
 
     `returns` is the type that `run` returns; `single` says that this is the value of the one output itself, not an
     object with a field per output. `context` is the name of the argument that takes the `StageContext`, None if the
-    stage wants none.
+    stage wants none. `cache` and `lane` are as `stage` takes them.
     """
 
     id: str
@@ -68,6 +71,13 @@ class StageSpec:
     single: bool
     context: str | None
     summary: str
+    cache: bool = True
+    lane: Lane | None = None
+
+    @property
+    def is_variadic(self) -> bool:
+        """Whether one of the inputs takes any number of values."""
+        return any(port.variadic for port in self.inputs.values())
 
     @property
     def params(self) -> Mapping[str, attrs.Attribute[Any]]:
@@ -79,12 +89,16 @@ class StageSpec:
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(param,))
-def stage(id: str, *, version: int) -> Callable[[T], T]:
-    """Make a class with a `run` method, or a function, a stage.
+def stage(id: str, *, version: int, cache: bool = True, lane: Lane | None = None) -> Callable[[T], T]:
+    """Make a class with a `run` method, or a function, a stage. `run` may be `async`.
 
     Args:
         id: dotted lower-case name, the plugin's name first: "ltx2.denoising".
         version: raised when the same params and inputs no longer give the same outputs.
+        cache: whether outputs may be kept and used again for the same inputs; False for stages that write files, ask
+            servers, or look at the clock.
+        lane: what the stage is bound by, where steps run at the same time: "device" (one at a time), "cpu", "io". By
+            default "device" if it is lent components, "cpu" if not.
 
     Raises:
         GraphError: the id, or a part of the signature, cannot be used; when the module is imported.
@@ -93,8 +107,12 @@ def stage(id: str, *, version: int) -> Callable[[T], T]:
     def decorate(target: T) -> T:
         frame = sys._getframe(1)
         if isinstance(target, type):
-            return cast(T, _stage_of_class(target, id, version, frame))
-        return cast(T, _stage_of_function(cast("Callable[..., Any]", target), id, version, frame))
+            made: Any = _stage_of_class(target, id, version, frame)
+        else:
+            made = _stage_of_function(cast("Callable[..., Any]", target), id, version, frame)
+        owner: Any = made if isinstance(made, type) else type(made)
+        owner.__stagegraph_stage__ = attrs.evolve(spec_of(made), cache=cache, lane=lane)
+        return cast(T, made)
 
     return decorate
 
@@ -194,7 +212,7 @@ def _spec(
     context = None
     for parameter in parameters:
         name = parameter.name
-        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_KEYWORD):
             raise _invalid(id, f"argument {parameter} of run cannot be a port", "give every port a name of its own")
         if name not in hints:
             raise _invalid(id, f"argument {name} of run has no type", "annotate it: the type is the port's type")
@@ -205,7 +223,7 @@ def _spec(
             raise _invalid(id, f"argument {name} is keyword-only and has a default that is no param", fix)
         if parameter.kind is not parameter.KEYWORD_ONLY:
             default = REQUIRED if parameter.default is parameter.empty else parameter.default
-            inputs[name] = Port(name, hints[name], default)
+            inputs[name] = Port(name, hints[name], default, parameter.kind is parameter.VAR_POSITIONAL)
         elif hints[name] is StageContext:
             context = name
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from stagegraph.graph import INPUTS, Graph
+from stagegraph.graph import INPUTS, Graph, Ref
 from stagegraph.ports import type_name
 
 
@@ -42,7 +42,8 @@ def dot(graph: Graph) -> str:
 def _edges(graph: Graph) -> Iterator[tuple[str, str, str, str]]:
     """(producing node, its port, label, consuming node or ">" and an output's name) of every wire."""
     for name, node in graph.nodes.items():
-        for port, ref in node.inputs.items():
+        wires = [(port, source) for port, source in node.feeds() if isinstance(source, Ref)]
+        for port, ref in [*wires, *([("when", node.when)] if node.when is not None else [])]:
             yield ref.node, ref.port, f"{port}: {type_name(graph.output_type(ref))}", name
     for name, ref in graph.outputs.items():
         yield ref.node, ref.port, type_name(graph.output_type(ref)), f">{name}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stagegraph.components import component_spec_of
-from stagegraph.graph import INPUTS, Graph, Node, Ref
+from stagegraph.graph import INPUTS, Constant, Graph, Node, Ref
 from stagegraph.ports import type_name
 from stagegraph.record import summary
 
@@ -27,27 +27,29 @@ def tree(graph: Graph) -> str:
 
 def _branches(graph: Graph, ref: Ref, drawn: set[str]) -> Iterator[str]:
     # A stack, not recursion: chains may be longer than Python's stack is deep.
-    stack: list[tuple[str, bool, str, Ref]] = [("", True, "", ref)]
+    stack: list[tuple[str, bool, str, Ref | Constant]] = [("", True, "", ref)]
     while stack:
-        indent, last, port, ref = stack.pop()
-        known = ref.node in drawn or ref.node == INPUTS
-        label = f"{port} <- {ref}" if port else str(ref)
-        yield f"{indent}{'└─' if last else '├─'} {label}{_told(graph, ref, known)}"
-        if known:
+        indent, last, port, source = stack.pop()
+        label = f"{port} {source}" if isinstance(source, Constant) else f"{port} <- {source}" if port else str(source)
+        told = _told(graph, source, drawn)
+        yield f"{indent}{'└─' if last else '├─'} {label}{told}"
+        if isinstance(source, Constant) or source.node in drawn or source.node == INPUTS:
             continue
-        drawn.add(ref.node)
-        feeds = list(graph.nodes[ref.node].inputs.items())
+        drawn.add(source.node)
+        node = graph.nodes[source.node]
+        feeds = [*node.feeds(), *([("when", node.when)] if node.when is not None else [])]
         inner = indent + ("   " if last else "│  ")
         stack += [(inner, i == len(feeds) - 1, feed, source) for i, (feed, source) in reversed(list(enumerate(feeds)))]
 
 
-def _told(graph: Graph, ref: Ref, known: bool) -> str:
-    if ref.node == INPUTS:
+def _told(graph: Graph, source: Ref | Constant, drawn: set[str]) -> str:
+    if isinstance(source, Constant) or source.node == INPUTS:
         return ""
-    return "  (above)" if known else f"  {describe(graph.nodes[ref.node])}"
+    return "  (above)" if source.node in drawn else f"  {describe(graph.nodes[source.node])}"
 
 
 def describe(node: Node) -> str:
     """A node in a line: its stage, and what it is lent."""
     lent = ", ".join(str(part) for part in node.lent.values())
-    return f"{node.spec}{f'  with {lent}' if lent else ''}"
+    each = f"  for each {', '.join(node.map)}" if node.map else ""
+    return f"{node.spec}{f'  with {lent}' if lent else ''}{each}"

@@ -47,7 +47,7 @@ def test_nodes_are_named_after_their_stage() -> None:
     prompt = g.input("prompt", str)
     assert [g.add(Film(), prompt=prompt).name for _ in range(3)] == ["film", "film_2", "film_3"]
     assert g.add(Film(), name="mine", prompt=prompt).name == "mine"
-    assert repr(g.node("mine")) == "<node mine: fake.film@3>"
+    assert repr(g.node("mine")) == "<node mine: fake.film>"
     assert repr(g) == "<graph fox: 4 nodes>"
     assert repr(g.node("film").output) == "Wire(ref=Ref(node='film', port='output'), type=Clip)"
 
@@ -133,7 +133,7 @@ def test_what_does_not_flow_is_refused() -> None:
     g = graph()
     assert error_of(lambda: g.add(Film(), prompt="a fox")) == (  # type: ignore[arg-type]
         "error[invalid_type]: 'a fox' is not something that flows\n"
-        "  fix: wire a g.input(...) or the output of a node; set params on the stage"
+        "  fix: wire a g.input(...), the output of a node or constant(...); set params on the stage"
     )
 
 

@@ -1,0 +1,88 @@
+"""What is looked at before a run begins: its inputs, and what its components would load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stagegraph.components import faults_of
+from stagegraph.errors import ComponentError, Fault, InputError, suggest
+from stagegraph.graph import INPUTS, Ref
+from stagegraph.plan import Plan
+from stagegraph.ports import holds, type_name
+from stagegraph.serde import StructureError, Text, describe, structure
+
+
+def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The value of every input of the graph: given, read from `Text`, or its default.
+
+    Raises:
+        InputError: with every fault.
+    """
+    declared = plan.graph.inputs
+    used = {source.port for source in plan.slots if isinstance(source, Ref) and source.node == INPUTS}
+    faults = [
+        Fault("unknown_input", f'{plan.graph.name} has no input "{name}"', fix=suggest(name, declared))
+        for name in inputs
+        if name not in declared
+    ]
+    values = {}
+    for name, input in declared.items():
+        if name not in inputs:
+            if not input.required:
+                values[name] = input.default
+            elif name in used:
+                what = f"{plan.graph.name} needs a value for its input {name} ({type_name(input.type)})"
+                faults.append(Fault("missing_input", what, why=input.help, fix=f"give {name}, as in -i {name}=..."))
+            continue
+        values[name] = _value(f"input {name}", input.type, inputs[name], faults)
+    if faults:
+        raise InputError(*faults)
+    return values
+
+
+def check_given(plan: Plan, given: Mapping[str, Any]) -> dict[int, Any]:
+    """The slots of the values that the caller brings in place of running nodes.
+
+    Raises:
+        InputError: a value of the wrong type, or one that is missing; with every fault.
+    """
+    refs = {slot: source for source, slot in plan.slots.items() if isinstance(source, Ref)}
+    faults: list[Fault] = []
+    values = {}
+    for name, slot in plan.given.items():
+        if name not in given:
+            faults.append(Fault("missing_input", f"the plan takes {name} as given, but no value came"))
+        else:
+            values[slot] = _value(name, plan.graph.output_type(refs[slot]), given[name], faults)
+    if faults:
+        raise InputError(*faults)
+    return values
+
+
+def check_components(plan: Plan) -> None:
+    """Let every component look for what the plan will load from it; none loads anything.
+
+    Raises:
+        ComponentError: with every fault of every component.
+    """
+    parts: dict[str, list[str]] = {}
+    for step in plan.steps:
+        for ref in step.loads:
+            parts.setdefault(ref.component, []).append(ref.part)
+    faults = [fault for name, wanted in parts.items() for fault in faults_of(plan.graph.components[name], wanted)]
+    if faults:
+        raise ComponentError(*faults)
+
+
+def _value(name: str, type_: Any, value: Any, faults: list[Fault]) -> Any:
+    if isinstance(value, Text):
+        try:
+            return structure(value, type_)
+        except StructureError as error:
+            faults += [Fault(p.code, f"{name}: {p.what}", why=p.why, fix=p.fix) for p in error.problems]
+            return None
+    if not holds(type_, value):
+        what = f"{name} is {type_name(type_)}, but was given {type(value).__name__} {describe(value)}"
+        faults.append(Fault("invalid_type", what))
+    return value

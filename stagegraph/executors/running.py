@@ -1,0 +1,316 @@
+"""One run of a plan: the values so far, what is loaded, what is told. Executors decide what is called when."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from stagegraph import events
+from stagegraph.components import Pool
+from stagegraph.context import Cancellation, StageContext
+from stagegraph.errors import Cancelled, Fault, StageError, StagegraphError
+from stagegraph.events import Event, Listener
+from stagegraph.executors.result import Outputs, Run
+from stagegraph.graph import INPUTS, PartRef, Ref
+from stagegraph.plan import Plan, Step
+from stagegraph.ports import holds, type_name
+from stagegraph.record import new_run_id, start, summary
+
+
+class _Skipped:
+    """The value of an output whose node did not run; knows the condition that did not hold."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
+#: What `run` of a step is given: the values of its inputs, and of its variadic input.
+Call = tuple[dict[str, Any], tuple[Any, ...]]
+
+
+class Running:
+    """A run while it runs.
+
+    `call` may be used from any thread; everything else belongs to the thread of the executor.
+
+    Args:
+        plan: what runs.
+        values: of the graph's inputs, by name, and of slots that the caller filled, by number.
+        on_event: receives every event, one at a time.
+        pool: where components are kept; with one, they outlive the run.
+        directory: the run's own folder, or what makes it from the run's id.
+        cancellation: a flag that stops the run.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        inputs: Mapping[str, Any],
+        given: Mapping[int, Any],
+        on_event: Listener | None,
+        pool: Pool | None,
+        directory: Path | Callable[[str], Path] | None,
+        cancellation: Cancellation,
+    ) -> None:
+        self.plan = plan
+        self.id = new_run_id()
+        self.cancellation = cancellation
+        self.record = start(self.id, plan, inputs)
+        self._on_event = on_event
+        self._telling = threading.Lock()
+        self._keep_components = pool is not None
+        self._pool = pool if pool is not None else Pool()
+        self._directory = directory
+        self._values: list[Any] = [None] * len(plan.slots)
+        for source, slot in plan.slots.items():
+            if not isinstance(source, Ref):
+                self._values[slot] = source.value
+            elif source.node == INPUTS:
+                self._values[slot] = inputs.get(source.port)
+        for slot, value in given.items():
+            self._values[slot] = value
+        self._readers = Counter(slot for step in plan.steps for slot in step.slots())
+        self._readers.update(plan.outputs.values())
+        self._borrowers = Counter(part for step in plan.steps for part in step.node.lent.values())
+        self._begin = time.perf_counter()
+
+    # From beginning to end
+
+    def begin(self) -> None:
+        """Tell that the run begins."""
+        self._begin = time.perf_counter()
+        if self._on_event is not None:
+            self._emit(events.RunStarted(self.id, self.plan.graph.name, len(self.plan.steps)))
+
+    def finish(self) -> Run:
+        """The result, when every step is done."""
+        self.record.status = "finished"
+        self._emit(events.RunFinished(self.id, time.perf_counter() - self._begin))
+        values = {name: self._values[slot] for name, slot in self.plan.outputs.items()}
+        skipped = {name: value.why for name, value in values.items() if isinstance(value, _Skipped)}
+        made = {name: value for name, value in values.items() if name not in skipped}
+        return Run(self.id, Outputs(made, skipped), self.record)
+
+    def fail(self, error: BaseException) -> BaseException:
+        """Tell that the run ends without a result; gives what to raise."""
+        if isinstance(error, (Cancelled, KeyboardInterrupt)):
+            self.record.status = "cancelled"
+            self._emit(events.RunCancelled(self.id))
+            interrupted = Cancelled(Fault("cancelled", "the run was interrupted"))
+            return error if isinstance(error, Cancelled) else interrupted
+        self.record.status = "failed"
+        if isinstance(error, StagegraphError):
+            self._emit(events.RunFailed(self.id, error.faults))
+        return error
+
+    # One step
+
+    def prepare(self, step: Step) -> Call | None:
+        """The values that the step's stage takes; None if the step is to be skipped, which is then done."""
+        self.check_cancelled(step)
+        why = self._reason_to_skip(step)
+        if why:
+            self._commit(step, tuple(_Skipped(why) for _ in step.writes))
+            self._emit(events.NodeSkipped(self.id, step.node.name, why))
+            return None
+        values = self._values
+        arguments = {argument: values[slot] for argument, slot in step.reads}
+        if any(isinstance(value, _Skipped) for value in arguments.values()):  # of optional inputs: take the default
+            arguments = {name: value for name, value in arguments.items() if not isinstance(value, _Skipped)}
+        return arguments, tuple(values[slot] for slot in step.rest if not isinstance(values[slot], _Skipped))
+
+    def call(self, step: Step, number: int, call: Call) -> tuple[tuple[Any, ...], float]:
+        """Lend the components, call the stage, check its outputs; from any thread.
+
+        Args:
+            step: of the plan.
+            number: of the step, from 1.
+            call: what `prepare` gave.
+
+        Returns:
+            The outputs, and the seconds that the stage took.
+        """
+        arguments, rest = call
+        lent = self._lend(step)
+        if self._on_event is not None:
+            self._emit(events.NodeStarted(self.id, step.node.name, str(step.node.spec), number))
+        begin = time.perf_counter()
+        each = self._call_for_each if step.node.map else self._call_once
+        produced = each(step, arguments, rest, lent)
+        return produced, time.perf_counter() - begin
+
+    def commit(self, step: Step, produced: tuple[Any, ...], seconds: float) -> None:
+        """Keep what a step produced as far as somebody reads it, and let go of what nobody needs any more."""
+        self._commit(step, produced)
+        self.record.seconds[step.node.name] = round(seconds, 6)
+        if self._on_event is not None:
+            self._emit(events.NodeFinished(self.id, step.node.name, seconds))
+
+    def reject(self, step: Step, error: BaseException) -> None:
+        """Tell that a step failed."""
+        if isinstance(error, StageError):
+            self._emit(events.NodeFailed(self.id, step.node.name, error.faults))
+
+    def check_cancelled(self, step: Step) -> None:
+        """Raise `Cancelled` if somebody asked the run to stop."""
+        if self.cancellation.requested:
+            raise Cancelled(Fault("cancelled", "the run was cancelled", where=step.node.name))
+
+    def _reason_to_skip(self, step: Step) -> str:
+        if step.when is not None:
+            condition = self._values[step.when]
+            if isinstance(condition, _Skipped):
+                return condition.why
+            if not condition:
+                return f"{step.node.when} is false"
+        for argument, slot in step.reads:
+            value = self._values[slot]
+            if isinstance(value, _Skipped) and step.node.spec.inputs[argument].required:
+                return value.why
+        return ""
+
+    def _commit(self, step: Step, produced: tuple[Any, ...]) -> None:
+        values, readers = self._values, self._readers
+        for slot, value in zip(step.writes, produced, strict=True):
+            if slot is not None:
+                values[slot] = value
+        for slot in step.slots():
+            readers[slot] -= 1
+            if not readers[slot]:
+                values[slot] = None
+        for part in step.node.lent.values():
+            self._borrowers[part] -= 1
+            if not self._borrowers[part] and not self._keep_components:
+                self._release(part)
+
+    # Components
+
+    def _lend(self, step: Step) -> dict[str, Any]:
+        components = self.plan.graph.components
+        return {
+            argument: self._pool.lend(components[ref.component], ref.part, ref.component, self._loading)
+            for argument, ref in step.node.lent.items()
+        }
+
+    def _loading(self, component: str, part: str, seconds: float | None) -> None:
+        if seconds is None:
+            self._emit(events.ComponentLoading(self.id, component, part))
+        else:
+            self._emit(events.ComponentLoaded(self.id, component, part, seconds))
+
+    def _release(self, ref: PartRef) -> None:
+        self._pool.release(self.plan.graph.components[ref.component], ref.part)
+        self._emit(events.ComponentReleased(self.id, ref.component, ref.part))
+
+    # The call of a stage
+
+    def _call_for_each(
+        self, step: Step, arguments: dict[str, Any], rest: tuple[Any, ...], lent: dict[str, Any]
+    ) -> tuple[Any, ...]:
+        """One call for each item of the mapped inputs; every output is a list."""
+        lengths = {name: len(arguments[name]) for name in step.node.map}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+            what = f"{step.node.name} maps over lists of different lengths: {told}"
+            raise _failure(step, arguments, Fault("invalid_value", what, where=step.node.name))
+        columns: tuple[list[Any], ...] = tuple([] for _ in step.writes)
+        for items in zip(*(arguments[name] for name in step.node.map), strict=True):
+            self.check_cancelled(step)
+            item = {**arguments, **dict(zip(step.node.map, items, strict=True))}
+            for column, value in zip(columns, self._call_once(step, item, rest, lent), strict=True):
+                column.append(value)
+        return columns
+
+    def _call_once(
+        self, step: Step, arguments: dict[str, Any], rest: tuple[Any, ...], lent: dict[str, Any]
+    ) -> tuple[Any, ...]:
+        spec = step.node.spec
+        if spec.context is not None:
+            lent = {**lent, spec.context: self._context(step.node.name)}
+        try:
+            result = _invoke(step, arguments, rest, lent)
+        except Cancelled:
+            raise
+        except StagegraphError as error:
+            faults = [attrs.evolve(fault, where=fault.where or step.node.name) for fault in error.faults]
+            failure = _failure(step, arguments, *faults)
+            failure.exit_code = error.exit_code
+            failure.retryable = error.retryable
+            raise failure from error
+        except Exception as error:
+            what = f"{step.node.name} ({spec.id}) failed: {type(error).__name__}: {error}"
+            raise _failure(step, arguments, Fault("stage_failed", what, where=step.node.name)) from error
+        return _outputs(step, arguments, result)
+
+    def _context(self, node: str) -> StageContext:
+        def progress(done: int, total: int, message: str) -> None:
+            self._emit(events.NodeProgress(self.id, node, done, total, message))
+
+        return StageContext(
+            node,
+            directory=self._make_directory,
+            record=self.record.as_dict,
+            on_progress=progress if self._on_event is not None else None,
+            cancellation=self.cancellation,
+        )
+
+    def _make_directory(self) -> Path:
+        with self._telling:
+            if callable(self._directory):
+                self._directory = self._directory(self.id)
+            directory = self._directory or Path("runs") / f"{self.plan.graph.name.replace('/', '-')}-{self.id}"
+            directory.mkdir(parents=True, exist_ok=True)
+            return directory
+
+    def _emit(self, event: Event) -> None:
+        if self._on_event is not None:
+            with self._telling:
+                self._on_event(event)
+
+
+def _invoke(step: Step, arguments: dict[str, Any], rest: tuple[Any, ...], lent: dict[str, Any]) -> Any:
+    """Call `run`; what comes before a variadic input has to be given by position."""
+    ports = step.node.spec.inputs
+    if step.node.spec.is_variadic:
+        before = [arguments.get(name, port.default) for name, port in ports.items() if not port.variadic]
+        result = step.node.stage.run(*before, *rest, **lent)
+    else:
+        result = step.node.stage.run(**arguments, **lent)
+    # An async stage has an event loop of its own: it runs in the thread of its step.
+    return asyncio.run(result) if inspect.iscoroutine(result) else result
+
+
+def _failure(step: Step, arguments: Mapping[str, Any], *faults: Fault) -> StageError:
+    inputs = {argument: summary(arguments[argument]) for argument, _ in step.reads if argument in arguments}
+    return StageError(*faults, node=step.node.name, stage=str(step.node.spec), inputs=inputs)
+
+
+def _outputs(step: Step, arguments: Mapping[str, Any], result: Any) -> tuple[Any, ...]:
+    """The values of the output ports, checked against their types."""
+    spec = step.node.spec
+    if spec.single:
+        values: tuple[Any, ...] = (result,)
+    elif spec.outputs and isinstance(result, spec.returns):
+        values = tuple(getattr(result, name) for name in spec.outputs)
+    elif not spec.outputs and result is None:
+        return ()
+    else:
+        raise _wrong_output(step, arguments, "its result", spec.returns, result)
+    for port, value in zip(spec.outputs.values(), values, strict=True):
+        if not holds(port.type, value):
+            raise _wrong_output(step, arguments, port.name, port.type, value)
+    return values
+
+
+def _wrong_output(step: Step, arguments: Mapping[str, Any], name: str, wanted: Any, value: Any) -> StageError:
+    node, spec = step.node.name, step.node.spec
+    what = f"{node} ({spec.id}) declares {name} as {type_name(wanted)} but returned {summary(value)}"
+    return _failure(step, arguments, Fault("stage_output", what, where=node))

@@ -1,0 +1,151 @@
+"""Steps in threads: what does not wait for each other runs at the same time, within lanes.
+
+A lane bounds what runs at once. Stages that are lent components run in the lane of the device, one at a time, unless
+they say otherwise with `@stage(..., lane=...)`; the others in the lane of the CPU; readers and writers in that of I/O.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from stagegraph.components import Pool
+from stagegraph.context import Cancellation
+from stagegraph.errors import Cancelled
+from stagegraph.events import Listener
+from stagegraph.executors.checks import check_components, check_given, check_inputs
+from stagegraph.executors.result import Run
+from stagegraph.executors.running import Call, Running
+from stagegraph.plan import Plan, Step
+
+
+@attrs.frozen
+class Lanes:
+    """How many steps run at once in each lane."""
+
+    device: int = 1
+    cpu: int = attrs.field(factory=lambda: os.cpu_count() or 1)
+    io: int = 4
+
+    def width(self, lane: str) -> int:
+        """The width of a lane."""
+        return int(getattr(self, lane))
+
+
+def run(
+    plan: Plan,
+    inputs: Mapping[str, Any],
+    *,
+    lanes: Lanes | None = None,
+    given: Mapping[str, Any] | None = None,
+    on_event: Listener | None = None,
+    pool: Pool | None = None,
+    directory: Path | Callable[[str], Path] | None = None,
+    cancellation: Cancellation | None = None,
+) -> Run:
+    """Run a plan; the arguments and errors are those of `executors.serial.run`, and `lanes` bounds what runs at once.
+
+    After the first error nothing that depends on the failed step starts; what runs, and what does not depend on it,
+    is brought to its end, and then the error is raised.
+    """
+    values, brought = check_inputs(plan, inputs), check_given(plan, given or {})
+    check_components(plan)
+    running = Running(plan, values, brought, on_event, pool, directory, cancellation or Cancellation())
+    return _Threads(running, lanes or Lanes()).run()
+
+
+class _Threads:
+    """Hands steps to threads as their inputs arrive; all bookkeeping is done in the thread of the caller."""
+
+    def __init__(self, running: Running, lanes: Lanes) -> None:
+        self._running = running
+        self._lanes = lanes
+        steps = running.plan.steps
+        makers = {slot: i for i, step in enumerate(steps) for slot in step.writes if slot is not None}
+        waits = [{makers[slot] for slot in step.slots() if slot in makers} for step in steps]
+        self._missing = [len(needed) for needed in waits]
+        self._readers: dict[int, list[int]] = defaultdict(list)
+        for i, needed in enumerate(waits):
+            for maker in needed:
+                self._readers[maker].append(i)
+        self._ready: dict[str, deque[int]] = defaultdict(deque)
+        self._busy: Counter[str] = Counter()
+        self._done: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        self._errors: list[BaseException] = []
+
+    def run(self) -> Run:
+        """Run every step, and raise the first error when nothing runs any more."""
+        running = self._running
+        running.begin()
+        width = sum(self._lanes.width(lane) for lane in ("device", "cpu", "io"))
+        with ThreadPoolExecutor(width, thread_name_prefix="stagegraph") as threads:
+            for i, missing in enumerate(self._missing):
+                if not missing:
+                    self._enqueue(i)
+            try:
+                self._start(threads)
+                while self._busy.total():
+                    self._finish(*self._done.get())
+                    self._start(threads)
+            except KeyboardInterrupt as interrupt:
+                running.cancellation.cancel()
+                self._errors.insert(0, interrupt)
+        if self._errors:
+            first = self._errors[0]
+            raise running.fail(first) from first.__cause__
+        return running.finish()
+
+    def _step(self, i: int) -> Step:
+        return self._running.plan.steps[i]
+
+    def _enqueue(self, i: int) -> None:
+        self._ready[self._step(i).node.lane].append(i)
+
+    def _start(self, threads: ThreadPoolExecutor) -> None:
+        """Start what is ready, as far as the lanes are wide."""
+        for lane, waiting in list(self._ready.items()):
+            while waiting and self._busy[lane] < self._lanes.width(lane):
+                i = waiting.popleft()
+                try:
+                    call = self._running.prepare(self._step(i))
+                except Cancelled as error:
+                    self._errors.append(error)
+                    return
+                if call is None:
+                    self._release_readers(i)
+                    continue
+                self._busy[lane] += 1
+                threads.submit(self._work, i, call)
+
+    def _work(self, i: int, call: Call) -> None:
+        try:
+            result: Any = self._running.call(self._step(i), i + 1, call)
+        except BaseException as error:
+            result = error
+        self._done.put((i, result))
+
+    def _finish(self, i: int, result: Any) -> None:
+        step = self._step(i)
+        self._busy[step.node.lane] -= 1
+        if isinstance(result, BaseException):
+            self._running.reject(step, result)
+            self._errors.append(result)
+            return
+        self._running.commit(step, *result)
+        self._release_readers(i)
+
+    def _release_readers(self, i: int) -> None:
+        for reader in self._readers[i]:
+            self._missing[reader] -= 1
+            if not self._missing[reader]:
+                self._enqueue(reader)
+
+
+__all__ = ["Lanes", "run"]

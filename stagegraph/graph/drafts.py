@@ -1,0 +1,228 @@
+"""A graph before it is bound: what the Python builder grows and what a manifest is read into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from stagegraph import manifest as manifests
+from stagegraph.components import component_spec_of
+from stagegraph.errors import Fault, GraphError, Location
+from stagegraph.graph.values import INPUTS, Constant, Graph, Input, Ref, Source
+from stagegraph.manifest import ComponentDecl, InputDecl, Manifest, NodeDecl, Value
+from stagegraph.ports import type_name
+from stagegraph.serde import Path, unstructure
+from stagegraph.stages import StageSpec
+
+#: What feeds an input, as written: references, and constants.
+Wire = str | Value | list[str | Value]
+#: Where a part of a node was written: (path inside the node, whether its key is meant) -> place.
+Place = Callable[[Path, bool], Location | None]
+
+
+@attrs.define
+class Draft:
+    """A node before it is bound: its wires are references as written, `components` is argument -> component name."""
+
+    name: str
+    spec: StageSpec
+    stage: Any
+    wires: dict[str, Wire] = attrs.field(factory=dict)
+    components: dict[str, str] = attrs.field(factory=dict)
+    when: str = ""
+    map: tuple[str, ...] = ()
+    place: Place | None = attrs.field(default=None, eq=False, repr=False)
+
+
+@attrs.define
+class Drafts:
+    """A whole graph before it is bound. `subgraphs` gives, for each embedded graph, what its outputs refer to."""
+
+    name: str
+    description: str = ""
+    inputs: dict[str, Input] = attrs.field(factory=dict)
+    components: dict[str, Any] = attrs.field(factory=dict)
+    nodes: dict[str, Draft] = attrs.field(factory=dict)
+    outputs: dict[str, str] = attrs.field(factory=dict)
+    subgraphs: dict[str, dict[str, str]] = attrs.field(factory=dict)
+
+
+def embed(
+    outer: Drafts, name: str, inner: Drafts, wires: Mapping[str, Wire], components: Mapping[str, str] | None = None
+) -> None:
+    """Put a graph into another as if it were a node.
+
+    Its nodes are called `name/node` from then on; `name.output` refers to its outputs.
+
+    Args:
+        outer: the graph that grows.
+        name: what the subgraph is called in it.
+        inner: the subgraph; it is not changed.
+        wires: what feeds its inputs; an input that nothing feeds takes its default.
+        components: inner component -> component of the outer graph to use in its place.
+
+    Raises:
+        GraphError: an input of the subgraph is required and not fed, or it has no such input; all of them.
+    """
+    _check_wires(name, inner, wires)
+    replaced = dict(components or {})
+    for component, value in inner.components.items():
+        if component not in replaced:
+            outer.components[f"{name}/{component}"] = value
+            replaced[component] = f"{name}/{component}"
+
+    def outside(wire: Wire) -> Wire:
+        if isinstance(wire, list):
+            fed = [outside(part) for part in wire]
+            return [part for item in fed for part in (item if isinstance(item, list) else [item])]
+        if not isinstance(wire, str):
+            return wire
+        node, _, port = wire.partition(".")
+        if node != INPUTS:
+            return f"{name}/{wire}"
+        return wires[port] if port in wires else Value(inner.inputs[port].default)
+
+    for node, draft in inner.nodes.items():
+        outer.nodes[f"{name}/{node}"] = attrs.evolve(
+            draft,
+            name=f"{name}/{node}",
+            wires={port: outside(wire) for port, wire in draft.wires.items()},
+            components={argument: replaced.get(c, c) for argument, c in _chosen(draft, inner).items()},
+            when=_reference(outside(draft.when)) if draft.when else "",
+        )
+    for subgraph, exports in inner.subgraphs.items():
+        outer.subgraphs[f"{name}/{subgraph}"] = {output: f"{name}/{ref}" for output, ref in exports.items()}
+    outer.subgraphs[name] = {output: _reference(outside(ref)) for output, ref in inner.outputs.items()}
+
+
+def _check_wires(name: str, inner: Drafts, wires: Mapping[str, Wire]) -> None:
+    known = ", ".join(inner.inputs) or "none"
+    faults = [
+        Fault("unknown_port", f'{name} ({inner.name}) has no input "{port}"', why=f"its inputs: {known}")
+        for port in wires
+        if port not in inner.inputs
+    ]
+    faults += [
+        Fault("missing_input", f"{name} ({inner.name}): nothing feeds the input {i.name} {type_name(i.type)}")
+        for i in inner.inputs.values()
+        if i.required and i.name not in wires
+    ]
+    if faults:
+        raise GraphError(*faults)
+
+
+def _chosen(draft: Draft, graph: Drafts) -> dict[str, str]:
+    """The components of a node, with the only one that provides what it needs written out.
+
+    Inside another graph there may be more that do, and the node keeps those that it was written for.
+    """
+    chosen = dict(draft.components)
+    for argument in draft.spec.lent.values():
+        providers = [
+            name
+            for name, component in graph.components.items()
+            for part in component_spec_of(component).parts.values()
+            if part.type is argument.type
+        ]
+        if argument.name not in chosen and len(providers) == 1:
+            chosen[argument.name] = providers[0]
+    return chosen
+
+
+def _reference(wire: Wire) -> str:
+    if not isinstance(wire, str):
+        what = "a constant cannot decide whether a node runs, nor be an output"
+        raise GraphError(Fault("invalid_type", what, fix="feed it from an input or a node"))
+    return wire
+
+
+def to_manifest(drafts: Drafts, *, with_defaults: bool = False) -> Manifest:
+    """Write a graph down. Embedded graphs stand in it node by node.
+
+    Args:
+        drafts: the graph.
+        with_defaults: also write params that are at their default, so that later releases make the same graph of it.
+
+    Raises:
+        GraphError: the type of an input has no registered name.
+    """
+    faults = [
+        Fault(
+            "unknown_type",
+            f"input {i.name} is of type {type_name(i.type)}, which no plugin names",
+            fix="register it with the hook stagegraph_types",
+        )
+        for i in drafts.inputs.values()
+        if not i.type_name
+    ]
+    if faults:
+        raise GraphError(*faults)
+    params = _all_params if with_defaults else unstructure
+    return Manifest(
+        stagegraph=manifests.VERSION,
+        name=drafts.name,
+        description=drafts.description,
+        inputs={name: InputDecl(i.type_name, i.default, i.help) for name, i in drafts.inputs.items()},
+        components={
+            name: ComponentDecl(component_spec_of(component).kind, params(component))
+            for name, component in drafts.components.items()
+        },
+        nodes={
+            name: NodeDecl(
+                stage=draft.spec.id,
+                params=params(draft.stage),
+                inputs={port: _written(drafts, wire) for port, wire in draft.wires.items()},
+                components=dict(draft.components),
+                when=_written(drafts, draft.when) if draft.when else "",
+                map=draft.map,
+            )
+            for name, draft in drafts.nodes.items()
+        },
+        outputs={name: _written(drafts, ref) for name, ref in drafts.outputs.items()},
+    )
+
+
+def to_drafts(graph: Graph) -> Drafts:
+    """A bound graph as drafts, every reference written out."""
+    nodes = {
+        node.name: Draft(
+            node.name,
+            node.spec,
+            node.stage,
+            {port: _wire(source) for port, source in node.inputs.items()},
+            {argument: part.component for argument, part in node.lent.items()},
+            str(node.when) if node.when is not None else "",
+            node.map,
+        )
+        for node in graph.nodes.values()
+    }
+    outputs = {name: str(ref) for name, ref in graph.outputs.items()}
+    return Drafts(graph.name, graph.description, dict(graph.inputs), dict(graph.components), nodes, outputs)
+
+
+def _wire(source: Source) -> Wire:
+    if isinstance(source, tuple):
+        return [str(part) if isinstance(part, Ref) else Value(part.value) for part in source]
+    return str(source) if isinstance(source, Ref) else Value(source.value)
+
+
+def _written(drafts: Drafts, wire: Any) -> Any:
+    """A wire without references to subgraphs, which a flat manifest does not have."""
+    if isinstance(wire, list):
+        return [_written(drafts, part) for part in wire]
+    if not isinstance(wire, str):
+        return wire
+    node, dot, port = wire.partition(".")
+    exports = drafts.subgraphs.get(node)
+    if exports is None:
+        return wire
+    return _written(drafts, exports[port] if dot else next(iter(exports.values())))
+
+
+def _all_params(thing: Any) -> dict[str, Any]:
+    return {field.name: unstructure(getattr(thing, field.name)) for field in attrs.fields(type(thing)) if field.init}
+
+
+__all__ = ["Constant", "Draft", "Drafts", "Place", "Wire", "embed", "to_drafts", "to_manifest"]

@@ -1,0 +1,182 @@
+"""From a manifest to drafts: ids looked up, params structured, subgraphs embedded."""
+
+from __future__ import annotations
+
+from pathlib import Path as FilePath
+from typing import Any
+
+from stagegraph import manifest as manifests
+from stagegraph.components import ComponentSpec
+from stagegraph.errors import Fault, GraphError, ManifestError, suggest
+from stagegraph.graph.bind import bind
+from stagegraph.graph.drafts import Draft, Drafts, embed
+from stagegraph.graph.faults import Faults
+from stagegraph.graph.values import Graph, Input
+from stagegraph.manifest import ComponentDecl, InputDecl, Manifest, NodeDecl
+from stagegraph.ports import REQUIRED
+from stagegraph.registry import Registry
+from stagegraph.serde import Path, Problem, StructureError, structure
+from stagegraph.stages import StageSpec
+
+#: How deep graphs may be nested in graphs.
+MAX_DEPTH = 16
+
+
+def build(manifest: Manifest, registry: Registry) -> Graph:
+    """Bind a manifest to the stages and components of a registry.
+
+    Raises:
+        GraphError: with every fault, each with the place where it was written.
+    """
+    drafts, broken, faults = read(manifest, registry)
+    return bind(drafts, locate=manifest.locate, broken=broken, faults=faults)
+
+
+def read(
+    manifest: Manifest, registry: Registry, _within: tuple[str, ...] = ()
+) -> tuple[Drafts, frozenset[Path], list[Fault]]:
+    """Look up what a manifest names and structure its params.
+
+    Returns:
+        The drafts, the paths of the nodes and components that could not be made, and why.
+    """
+    reader = _Reader(manifest, registry, _within)
+    drafts = Drafts(manifest.name, manifest.description, outputs=dict(manifest.outputs))
+    for name, declaration in manifest.inputs.items():
+        drafts.inputs[name] = reader.input(name, declaration)
+    for name, component in manifest.components.items():
+        made = reader.component(name, component)
+        if made is not None:
+            drafts.components[name] = made
+    for name, node in manifest.nodes.items():
+        if node.graph:
+            reader.subgraph(name, node, drafts)
+        elif (draft := reader.node(name, node)) is not None:
+            drafts.nodes[name] = draft
+    there = {*drafts.nodes, *drafts.subgraphs}
+    broken = {("nodes", name) for name in manifest.nodes if name not in there}
+    broken |= {("components", name) for name in manifest.components.keys() - drafts.components.keys()}
+    return drafts, frozenset(broken | reader.broken), reader.faults
+
+
+class _Reader(Faults):
+    """From declarations to specs and params."""
+
+    def __init__(self, manifest: Manifest, registry: Registry, within: tuple[str, ...]) -> None:
+        super().__init__(manifest.locate, [])
+        self._manifest = manifest
+        self._registry = registry
+        self._within = (*within, _identity(manifest))
+        self.broken: set[Path] = set()
+
+    def input(self, name: str, declaration: InputDecl) -> Input:
+        path = ("inputs", name)
+        type_ = self._registry.type(declaration.type)
+        if isinstance(type_, Fault):
+            self.adopt((*path, "type"), type_)
+            type_ = Any
+        elif declaration.default is not REQUIRED:
+            try:
+                return Input(name, type_, structure(declaration.default, type_), declaration.help, declaration.type)
+            except StructureError as error:
+                for problem in error.problems:
+                    what = f"the default of input {name}: {problem.what}"
+                    self.add((*path, "default", *problem.path), problem.code, what, problem.why, problem.fix)
+        return Input(name, type_, declaration.default, declaration.help, declaration.type)
+
+    def component(self, name: str, declaration: ComponentDecl) -> Any:
+        path = ("components", name)
+        spec = self._registry.component(declaration.kind)
+        if isinstance(spec, Fault):
+            self.adopt((*path, "kind"), spec)
+            return None
+        return self._make(spec, declaration.params, (*path, "params"), f"component {name} ({spec.kind})")
+
+    def node(self, name: str, declaration: NodeDecl) -> Draft | None:
+        path = ("nodes", name)
+        spec = self._registry.stage(declaration.stage)
+        if isinstance(spec, Fault):
+            self.adopt((*path, "stage"), spec)
+            return None
+        stage = self._make(spec, declaration.params, (*path, "params"), f"{name} ({spec.id})")
+        # Without valid params the wires can still be checked, so that all faults come at once.
+        inputs, components = dict(declaration.inputs), dict(declaration.components)
+        return Draft(name, spec, stage, inputs, components, declaration.when, declaration.map)
+
+    def subgraph(self, name: str, declaration: NodeDecl, outer: Drafts) -> None:
+        """Embed the graph that a node names; its own faults keep the places in its own file."""
+        path = ("nodes", name)
+        found = self._find(declaration.graph)
+        if isinstance(found, Fault):
+            self.adopt((*path, "graph"), found)
+            return
+        inner, broken, faults = read(found, self._registry, self._within)
+        self.faults += faults
+        for draft in inner.nodes.values():
+            if draft.place is None:
+                draft.place = _place_in(found, draft.name)
+        unknown = [c for c in declaration.components if c not in inner.components and ("components", c) not in broken]
+        for component in unknown:
+            what = f'{name} ({inner.name}) has no component "{component}"'
+            fix = suggest(component, inner.components)
+            self.add((*path, "components", component), "unknown_component", what, fix=fix, at_key=True)
+        try:
+            embed(outer, name, inner, declaration.inputs, declaration.components)
+        except GraphError as error:
+            for fault in error.faults:
+                self.adopt((*path, "inputs") if declaration.inputs else path, fault)
+        self.broken |= {(kind, f"{name}/{part}") for kind, part in broken}
+
+    def _find(self, name: str) -> Manifest | Fault:
+        """The manifest that a node names: a file beside this one, or a shipped one."""
+        document = self._manifest.document
+        beside = FilePath(document.file).parent / name if document is not None else FilePath(name)
+        is_file = beside.suffix in (".yaml", ".yml", ".json")
+        path = beside if is_file else self._registry.manifest(name)
+        if isinstance(path, Fault):
+            return path
+        try:
+            found = manifests.load(path)
+        except ManifestError as error:
+            self.faults += error.faults
+            return Fault("unknown_manifest", f'the graph "{name}" cannot be read', fix="see the other errors")
+        if _identity(found) in self._within:
+            chain = " -> ".join([*self._within, _identity(found)])
+            return Fault("cycle", f'the graph "{name}" contains itself', why=chain, fix="graphs cannot be recursive")
+        if len(self._within) > MAX_DEPTH:
+            return Fault("too_large", f"graphs are nested more than {MAX_DEPTH} deep", fix="nest them less deep")
+        return found
+
+    def _make(self, spec: StageSpec | ComponentSpec, params: dict[str, Any], path: Path, owner: str) -> Any:
+        try:
+            return structure(params, spec.factory, path)
+        except StructureError as error:
+            for problem in error.problems:
+                self._param(problem, spec, path, owner)
+            return None
+
+    def _param(self, problem: Problem, spec: StageSpec | ComponentSpec, path: Path, owner: str) -> None:
+        name = str(problem.path[len(path)]) if len(problem.path) > len(path) else ""
+        if problem.code == "unknown_key" and len(problem.path) == len(path) + 1:
+            what = f'{owner} has no param "{name}"'
+            if isinstance(spec, StageSpec) and name in spec.inputs:
+                fix = f"{name} is an input: wire it under inputs"
+            else:
+                fix = suggest(name, spec.params) if spec.params else "it has no params"
+            self.add(problem.path, "unknown_param", what, fix=fix, at_key=True)
+        elif problem.code == "missing_key" and problem.path == path:
+            what = f"{owner}: the param {problem.what}"
+            self.add(path, "missing_param", what, problem.why, problem.fix)
+        else:
+            what = (
+                problem.what if problem.what.startswith(name) else f"{name}: {problem.what}" if name else problem.what
+            )
+            self.add(problem.path, problem.code, f"{owner}: {what}", problem.why, problem.fix, problem.at_key)
+
+
+def _identity(manifest: Manifest) -> str:
+    return str(FilePath(manifest.document.file).resolve()) if manifest.document is not None else manifest.name
+
+
+def _place_in(manifest: Manifest, node: str) -> Any:
+    return lambda path, at_key: manifest.locate(("nodes", node, *path), at_key)

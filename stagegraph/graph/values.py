@@ -1,0 +1,133 @@
+"""What a bound graph consists of: frozen values, nothing left to look up."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import attrs
+
+from stagegraph.ports import REQUIRED, list_of
+from stagegraph.stages import StageSpec
+
+#: A name as a person writes it; what stands inside a subgraph has the subgraph's name and a slash before it.
+NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(?:/[A-Za-z_][A-Za-z0-9_-]*)*")
+#: The first word of a reference to a graph input; no node has this name.
+INPUTS: Final = "inputs"
+
+
+@attrs.frozen
+class Ref:
+    """The producing end of a wire: an output port of a node, or an input of the graph if `node` is `inputs`."""
+
+    node: str
+    port: str
+
+    def __str__(self) -> str:
+        return f"{self.node}.{self.port}"
+
+
+@attrs.frozen(eq=False)
+class Constant:
+    """A value that is written in the graph itself."""
+
+    value: Any
+
+    def __str__(self) -> str:
+        return f"= {json.dumps(self.value, default=repr, ensure_ascii=False)}"
+
+
+#: What feeds an input: one producer, or those of a variadic port in their order.
+Source = Ref | Constant | tuple[Ref | Constant, ...]
+
+
+@attrs.frozen
+class PartRef:
+    """A part of one of the graph's components."""
+
+    component: str
+    part: str
+
+    def __str__(self) -> str:
+        return f"{self.component}.{self.part}"
+
+
+@attrs.frozen
+class Input:
+    """A value that the caller gives; without a default it is required.
+
+    `type_name` is the type's registered name, which manifests use; empty if it has none.
+    """
+
+    name: str
+    type: Any
+    default: Any = REQUIRED
+    help: str = ""
+    type_name: str = ""
+
+    @property
+    def required(self) -> bool:
+        """Whether a run needs a value for it."""
+        return self.default is REQUIRED
+
+
+@attrs.frozen
+class Node:
+    """A stage with its params, placed in a graph, wired and lent its components.
+
+    Attributes:
+        when: a bool that decides whether the node runs at all.
+        map: inputs that take the items of a list, one call an item; every output is then a list.
+    """
+
+    name: str
+    spec: StageSpec
+    stage: Any
+    inputs: Mapping[str, Source]
+    lent: Mapping[str, PartRef]
+    when: Ref | None = None
+    map: tuple[str, ...] = ()
+
+    @property
+    def lane(self) -> str:
+        """Where the node runs: what its stage says, else by the device if it is lent components, by the CPU if not."""
+        return self.spec.lane or ("device" if self.lent else "cpu")
+
+    def feeds(self) -> Iterator[tuple[str, Ref | Constant]]:
+        """What feeds each input, with the input's name; a variadic input comes once for each producer."""
+        for port, source in self.inputs.items():
+            if isinstance(source, tuple):
+                yield from ((port, part) for part in source)
+            else:
+                yield port, source
+
+    def refs(self) -> Iterator[Ref]:
+        """Every producer that the node waits for."""
+        yield from (source for _, source in self.feeds() if isinstance(source, Ref))
+        if self.when is not None:
+            yield self.when
+
+    def output_type(self, port: str) -> Any:
+        """The type of an output as readers see it."""
+        type_ = self.spec.outputs[port].type
+        return list_of(type_) if self.map else type_
+
+
+@attrs.frozen
+class Graph:
+    """A graph that can run. `nodes` stand in an order in which every node comes after those that feed it."""
+
+    name: str
+    description: str
+    inputs: Mapping[str, Input]
+    components: Mapping[str, Any]
+    nodes: Mapping[str, Node]
+    outputs: Mapping[str, Ref]
+
+    def output_type(self, ref: Ref) -> Any:
+        """The type of the value that a wire carries."""
+        if ref.node == INPUTS:
+            return self.inputs[ref.port].type
+        return self.nodes[ref.node].output_type(ref.port)

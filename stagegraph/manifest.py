@@ -65,7 +65,7 @@ class NodeDecl:
         inputs: what feeds each input: a wire, a constant, or a list of them for a variadic input.
         components: needed only where several components of the graph provide what the stage is lent: argument -> name.
             Of a graph: component in it -> component of this graph to use in its place.
-        when: a wire of type bool that decides whether the node runs.
+        when: whether the node runs: true, false, or a wire of type bool.
         map: inputs that are fed lists; the stage runs for each item, and its outputs are lists.
     """
 
@@ -74,7 +74,7 @@ class NodeDecl:
     inputs: dict[str, str | Value | list[str | Value]] = attrs.field(factory=dict)
     components: dict[str, str] = attrs.field(factory=dict)
     graph: str = ""
-    when: str = ""
+    when: str | bool = True
     map: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:

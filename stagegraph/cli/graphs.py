@@ -68,7 +68,8 @@ def plan(
     manifest: ManifestArgument,
     set_: SetOption = None,
     target: Annotated[
-        list[str] | None, typer.Option("--output", metavar="NAME", help="Plan for this output only; may be repeated.")
+        list[str] | None,
+        typer.Option("--target", metavar="NAME", help="Plan for this output or node only; may be repeated."),
     ] = None,
     json: JsonOption = False,
 ) -> None:

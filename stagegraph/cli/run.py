@@ -10,15 +10,17 @@ from typing import Annotated, Any
 
 import typer
 
-from stagegraph import events
+from stagegraph import events, yaml
 from stagegraph import plan as plans
 from stagegraph.cli import output
 from stagegraph.cli.graphs import JsonOption, ManifestArgument, SetOption
 from stagegraph.cli.progress import on_screen
-from stagegraph.cli.workspace import Workspace, assignments
+from stagegraph.cli.workspace import Workspace, assignments, sweeps
 from stagegraph.events import Event
-from stagegraph.executors import serial
+from stagegraph.executors import serial, threads
+from stagegraph.executors.checks import read_values
 from stagegraph.record import plain
+from stagegraph.sweeps import sweep
 
 
 class RunDirectory:
@@ -42,27 +44,43 @@ def run(
     manifest: ManifestArgument,
     inputs: Annotated[
         list[str] | None,
-        typer.Option("-i", "--input", metavar="NAME=VALUE", help="Give an input of the graph; may be repeated."),
+        typer.Option(
+            "-i",
+            "--input",
+            metavar="NAME=VALUE",
+            help="Give an input of the graph; may be repeated. Sweep over several values with seed=1..4 or "
+            "prompt=@prompts.txt (one a line).",
+        ),
     ] = None,
     set_: SetOption = None,
     target: Annotated[
-        list[str] | None, typer.Option("--output", metavar="NAME", help="Make this output only; may be repeated.")
+        list[str] | None,
+        typer.Option("--target", metavar="NAME", help="Make this output or node only; may be repeated."),
     ] = None,
     runs_dir: Annotated[
         Path, typer.Option(metavar="DIR", help="Where each run gets a folder, if a stage writes files.")
     ] = Path("runs"),
+    parallel: Annotated[
+        bool, typer.Option("--parallel", help="Run what is independent at the same time, in threads.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Run a graph. Progress goes to stderr; the outputs are printed to stdout."""
     workspace: Workspace = ctx.obj
     graph = workspace.graph(manifest, set_)
-    plan = plans.make(graph, target)
     values = assignments(inputs, "-i", "NAME")
+    swept = sweeps(values, graph.inputs)
+    if swept:
+        graph = sweep(graph, {name: read_values(graph.inputs[name], each) for name, each in swept.items()})
+        values = {name: value for name, value in values.items() if name not in swept}
+    values = {name: yaml.typed(value[1:]) if value.startswith("@@") else value for name, value in values.items()}
+    plan = plans.make(graph, target)
     directory = RunDirectory(runs_dir, graph.name)
     listener = _listener(quiet, json)
     with listener as on_event:
-        finished = serial.run(plan, values, on_event=on_event, directory=directory)
+        execute = threads.run if parallel else serial.run
+        finished = execute(plan, values, on_event=on_event, directory=directory)
     results = {name: plain(value) for name, value in finished.outputs.items()}
     if directory.path is not None:
         text = jsonlib.dumps(finished.record.as_dict(), indent=2, ensure_ascii=False)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from stagegraph import builder, graph, manifest, yaml
 from stagegraph import plugins as plugin_loading
 from stagegraph.errors import Fault, UsageError
-from stagegraph.graph import Graph
+from stagegraph.graph import Graph, Input
 from stagegraph.plugins import Plugins
 from stagegraph.registry import Registry
 from stagegraph.serde import Text
@@ -63,3 +66,52 @@ def assignments(words: list[str] | None, option: str, left: str) -> dict[str, Te
     if faults:
         raise UsageError(*faults)
     return values
+
+
+_RANGE = re.compile(r"(-?[0-9]{1,9})\.\.(-?[0-9]{1,9})")
+#: How many values one input may be swept over.
+MAX_SWEEP = 10_000
+
+
+def sweeps(values: Mapping[str, Text], inputs: Mapping[str, Input]) -> dict[str, list[Any]]:
+    """The inputs that are given several values: `seed=1..4`, `prompt=@prompts.txt` (one a line; `@@` for a real @).
+
+    Raises:
+        UsageError: a file that cannot be read or is empty, a range that is too long; with every fault.
+    """
+    found: dict[str, list[Any]] = {}
+    faults: list[Fault] = []
+    for name, text in values.items():
+        declared = inputs.get(name)
+        span = _RANGE.fullmatch(text) if declared is not None and declared.type is int else None
+        try:
+            if span is not None:
+                found[name] = _range(name, int(span[1]), int(span[2]))
+            elif text.startswith("@") and not text.startswith("@@"):
+                found[name] = _lines(name, text[1:])
+        except UsageError as error:
+            faults += error.faults
+    if faults:
+        raise UsageError(*faults)
+    return found
+
+
+def _range(name: str, first: int, last: int) -> list[int]:
+    step = 1 if last >= first else -1
+    if abs(last - first) >= MAX_SWEEP:
+        what = f"-i {name}={first}..{last} has more than {MAX_SWEEP} values"
+        raise UsageError(Fault("too_large", what, fix="sweep in parts"))
+    return list(range(first, last + step, step))
+
+
+def _lines(name: str, path: str) -> list[Text]:
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        what = f"-i {name}=@{path}: the file cannot be read: {getattr(error, 'strerror', None) or error}"
+        raise UsageError(Fault("usage", what, fix=f"write -i {name}=@@{path} for the text itself")) from None
+    texts = [yaml.typed(line) for line in lines if line.strip()]
+    if not texts or len(texts) > MAX_SWEEP:
+        what = f"-i {name}=@{path}: the file has {len(texts)} lines"
+        raise UsageError(Fault("usage", what, why=f"1 to {MAX_SWEEP} can be swept over"))
+    return texts

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stagegraph.components import faults_of
 from stagegraph.errors import ComponentError, Fault, InputError, suggest
-from stagegraph.graph import INPUTS, Ref
+from stagegraph.graph import INPUTS, Input, Ref
 from stagegraph.plan import Plan
 from stagegraph.ports import holds, type_name
 from stagegraph.serde import StructureError, Text, describe, structure
@@ -39,6 +39,19 @@ def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
     if faults:
         raise InputError(*faults)
     return values
+
+
+def read_values(input: Input, values: Iterable[Any]) -> list[Any]:
+    """The values of one input of a sweep, read by its type.
+
+    Raises:
+        InputError: with every fault.
+    """
+    faults: list[Fault] = []
+    read = [_value(f"input {input.name}", input.type, value, faults) for value in values]
+    if faults:
+        raise InputError(*faults)
+    return read
 
 
 def check_given(plan: Plan, given: Mapping[str, Any]) -> dict[int, Any]:

@@ -170,7 +170,7 @@ class Running:
             if isinstance(condition, _Skipped):
                 return condition.why
             if not condition:
-                return f"{step.node.when} is false"
+                return f"{step.node.when} is false" if isinstance(step.node.when, Ref) else "its condition is false"
         for argument, slot in step.reads:
             value = self._values[slot]
             if isinstance(value, _Skipped) and step.node.spec.inputs[argument].required:

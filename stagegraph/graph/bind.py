@@ -88,9 +88,11 @@ class _Binder(Faults):
         lent = self._lent(draft)
         return Node(draft.name, draft.spec, draft.stage, wires, lent, self._when(draft), draft.map)
 
-    def _when(self, draft: Draft) -> Ref | None:
+    def _when(self, draft: Draft) -> Ref | Constant | None:
         path = ("nodes", draft.name, "when")
-        ref = self._ref(path, draft.when) if draft.when else None
+        if isinstance(draft.when, bool):
+            return None if draft.when else Constant(False)
+        ref = self._ref(path, draft.when)
         if ref is not None and not accepts(bool, self._type(ref)):
             what = f"{ref} is {type_name(self._type(ref))}, but {draft.name} runs by a bool"
             self.add(path, "type_mismatch", what, fix="give when a wire of type bool")
@@ -311,7 +313,7 @@ def _feeds(node: Node, producer: str) -> Iterator[tuple[str, Ref]]:
     for port, source in node.feeds():
         if isinstance(source, Ref) and source.node == producer:
             yield port, source
-    if node.when is not None and node.when.node == producer:
+    if isinstance(node.when, Ref) and node.when.node == producer:
         yield "when", node.when
 
 

@@ -31,7 +31,7 @@ class Draft:
     stage: Any
     wires: dict[str, Wire] = attrs.field(factory=dict)
     components: dict[str, str] = attrs.field(factory=dict)
-    when: str = ""
+    when: str | bool = True
     map: tuple[str, ...] = ()
     place: Place | None = attrs.field(default=None, eq=False, repr=False)
 
@@ -90,7 +90,7 @@ def embed(
             name=f"{name}/{node}",
             wires={port: outside(wire) for port, wire in draft.wires.items()},
             components={argument: replaced.get(c, c) for argument, c in _chosen(draft, inner).items()},
-            when=_reference(outside(draft.when)) if draft.when else "",
+            when=_condition(outside(draft.when)) if isinstance(draft.when, str) else draft.when,
         )
     for subgraph, exports in inner.subgraphs.items():
         outer.subgraphs[f"{name}/{subgraph}"] = {output: f"{name}/{ref}" for output, ref in exports.items()}
@@ -131,10 +131,13 @@ def _chosen(draft: Draft, graph: Drafts) -> dict[str, str]:
     return chosen
 
 
+def _condition(wire: Wire) -> str | bool:
+    return bool(wire.value) if isinstance(wire, Value) else _reference(wire)
+
+
 def _reference(wire: Wire) -> str:
     if not isinstance(wire, str):
-        what = "a constant cannot decide whether a node runs, nor be an output"
-        raise GraphError(Fault("invalid_type", what, fix="feed it from an input or a node"))
+        raise GraphError(Fault("invalid_type", "a constant cannot be an output", fix="give a wire"))
     return wire
 
 
@@ -175,7 +178,7 @@ def to_manifest(drafts: Drafts, *, with_defaults: bool = False) -> Manifest:
                 params=params(draft.stage),
                 inputs={port: _written(drafts, wire) for port, wire in draft.wires.items()},
                 components=dict(draft.components),
-                when=_written(drafts, draft.when) if draft.when else "",
+                when=_written(drafts, draft.when),
                 map=draft.map,
             )
             for name, draft in drafts.nodes.items()
@@ -193,7 +196,7 @@ def to_drafts(graph: Graph) -> Drafts:
             node.stage,
             {port: _wire(source) for port, source in node.inputs.items()},
             {argument: part.component for argument, part in node.lent.items()},
-            str(node.when) if node.when is not None else "",
+            str(node.when) if isinstance(node.when, Ref) else node.when is None or bool(node.when.value),
             node.map,
         )
         for node in graph.nodes.values()

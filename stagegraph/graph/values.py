@@ -87,7 +87,7 @@ class Node:
     stage: Any
     inputs: Mapping[str, Source]
     lent: Mapping[str, PartRef]
-    when: Ref | None = None
+    when: Ref | Constant | None = None
     map: tuple[str, ...] = ()
 
     @property
@@ -106,7 +106,7 @@ class Node:
     def refs(self) -> Iterator[Ref]:
         """Every producer that the node waits for."""
         yield from (source for _, source in self.feeds() if isinstance(source, Ref))
-        if self.when is not None:
+        if isinstance(self.when, Ref):
             yield self.when
 
     def output_type(self, port: str) -> Any:

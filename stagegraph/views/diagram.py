@@ -43,7 +43,7 @@ def _edges(graph: Graph) -> Iterator[tuple[str, str, str, str]]:
     """(producing node, its port, label, consuming node or ">" and an output's name) of every wire."""
     for name, node in graph.nodes.items():
         wires = [(port, source) for port, source in node.feeds() if isinstance(source, Ref)]
-        for port, ref in [*wires, *([("when", node.when)] if node.when is not None else [])]:
+        for port, ref in [*wires, *([("when", node.when)] if isinstance(node.when, Ref) else [])]:
             yield ref.node, ref.port, f"{port}: {type_name(graph.output_type(ref))}", name
     for name, ref in graph.outputs.items():
         yield ref.node, ref.port, type_name(graph.output_type(ref)), f">{name}"

@@ -115,7 +115,7 @@ Cli = Callable[..., Result]
 
 def test_run_prints_outputs_to_stdout_and_progress_to_stderr(cli: Cli) -> None:
     """Several outputs are named; a line a node tells of progress where there is no terminal."""
-    result = cli("run", "words/hello", "-i", "first=hello", "--output", "text")
+    result = cli("run", "words/hello", "-i", "first=hello", "--target", "text")
     assert (result.code, result.out) == (0, "hello world\n")
     assert result.err == "done     join  0.0 s\n"
     both = cli("run", "words/hello", "-i", "first=hello", "-q")
@@ -126,12 +126,12 @@ def test_run_prints_outputs_to_stdout_and_progress_to_stderr(cli: Cli) -> None:
 def test_run_finds_files_by_path_and_shipped_manifests_by_name(cli: Cli) -> None:
     """A path wins where both exist."""
     for name in ("words/hello", "hello.yaml", "./hello.yaml"):
-        assert cli("run", name, "-i", "first=a", "--output", "text", "-q").out == "a world\n"
+        assert cli("run", name, "-i", "first=a", "--target", "text", "-q").out == "a world\n"
 
 
 def test_run_writes_its_record_where_a_stage_wrote_files(cli: Cli, plugin: Path) -> None:
     """The run's folder is named by day, graph and run; its record is finished."""
-    path = Path(cli("run", "words/hello", "-i", "first=a", "--output", "file", "-q", "--runs-dir", "r").out.strip())
+    path = Path(cli("run", "words/hello", "-i", "first=a", "--target", "file", "-q", "--runs-dir", "r").out.strip())
     assert path.read_text() == "a world"
     record = json.loads((path.parent / "run.json").read_text())
     assert path.parent.name.endswith(f"-words-hello-{record['id']}")
@@ -141,7 +141,7 @@ def test_run_writes_its_record_where_a_stage_wrote_files(cli: Cli, plugin: Path)
 
 def test_run_with_json_prints_events_and_then_one_envelope(cli: Cli) -> None:
     """Every line is JSON; the last holds the outputs."""
-    result = cli("run", "words/hello", "-i", "first=a", "--output", "text", "--json")
+    result = cli("run", "words/hello", "-i", "first=a", "--target", "text", "--json")
     assert [line["event"] for line in result.lines[:-1]] == [
         "run_started",
         "node_started",
@@ -163,7 +163,7 @@ def test_run_with_json_prints_events_and_then_one_envelope(cli: Cli) -> None:
 def test_settings_are_read_by_the_type_of_their_param(cli: Cli) -> None:
     """A number stays text where text is wanted, and becomes a number where one is."""
     sets = ["--set", "join.between=12", "--set", "join.times=2"]
-    result = cli("run", "words/hello", "-i", "first=7", *sets, "--output", "text", "-q")
+    result = cli("run", "words/hello", "-i", "first=7", *sets, "--target", "text", "-q")
     assert result.out == "712world12712world\n"
 
 
@@ -215,7 +215,7 @@ def test_interrupted_run_ends_with_130(cli: Cli) -> None:
             "error[usage]: -i first is given twice\n  fix: keep one of them\n",
         ),
         (
-            ["run", "words/hello", "-q", "--output", "txt"],
+            ["run", "words/hello", "-q", "--target", "txt"],
             'error[unknown_output]: words/hello has no output "txt"\n  fix: did you mean "text"?\n',
         ),
         (
@@ -330,7 +330,7 @@ def test_graph_draws_the_formats(cli: Cli) -> None:
 
 def test_plan_prints_steps_and_lifetimes(cli: Cli) -> None:
     """The whole text."""
-    assert cli("plan", "words/hello", "--output", "file").out == (
+    assert cli("plan", "words/hello", "--target", "file").out == (
         "words/hello: 2 steps for file\n"
         "  1. join  words.join@2  <- inputs.first\n"
         "           drops inputs.first\n"

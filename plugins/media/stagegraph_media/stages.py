@@ -100,7 +100,7 @@ class WriteVideo:
         from stagegraph_media.writing import write_video
 
         if self.path is None:
-            target = context.directory / f"{context.node}.mp4"
+            target = context.directory / f"{context.node.replace('/', '-')}.mp4"
             sidecar = target.with_name("run.json")
         else:
             target = Path(self.path)

@@ -14,6 +14,7 @@ from stagegraph import plan as plans
 from stagegraph.cli import output
 from stagegraph.cli.workspace import Workspace
 from stagegraph.graph import Graph
+from stagegraph.preflight import preflight, warnings
 from stagegraph.views.diagram import dot, mermaid
 from stagegraph.views.text import tree
 
@@ -38,13 +39,17 @@ class Format(enum.StrEnum):
 
 
 def validate(ctx: typer.Context, manifest: ManifestArgument, set_: SetOption = None, json: JsonOption = False) -> None:
-    """Check a graph: names, types, wiring, params. Reads no weights and imports no heavy library."""
+    """Check a graph and what it needs: names, types, params, sizes, files. Reads no weights, imports no torch."""
     graph = _workspace(ctx).graph(manifest, set_)
-    wires = sum(len(node.inputs) for node in graph.nodes.values()) + len(graph.outputs)
+    preflight(plans.make(graph))
+    odd = warnings(graph)
+    wires = sum(len(list(node.feeds())) for node in graph.nodes.values()) + len(graph.outputs)
     if json:
         data = {"graph": graph.name, "nodes": len(graph.nodes), "wires": wires, "components": len(graph.components)}
-        output.succeed("validate", data)
+        output.succeed("validate", {**data, "warnings": [fault.as_dict() for fault in odd]})
     else:
+        for fault in odd:
+            output.tell(str(fault).replace("error[", "warning[", 1))
         output.say(f"ok: {graph.name}, {len(graph.nodes)} nodes, {wires} wires checked, no weights read")
 
 

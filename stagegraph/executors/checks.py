@@ -1,12 +1,11 @@
-"""What is looked at before a run begins: its inputs, and what its components would load."""
+"""The values that a run is given, checked against what the graph declares."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from stagegraph.components import faults_of
-from stagegraph.errors import ComponentError, Fault, InputError, suggest
+from stagegraph.errors import Fault, InputError, suggest
 from stagegraph.graph import INPUTS, Input, Ref
 from stagegraph.plan import Plan
 from stagegraph.ports import holds, type_name
@@ -71,21 +70,6 @@ def check_given(plan: Plan, given: Mapping[str, Any]) -> dict[int, Any]:
     if faults:
         raise InputError(*faults)
     return values
-
-
-def check_components(plan: Plan) -> None:
-    """Let every component look for what the plan will load from it; none loads anything.
-
-    Raises:
-        ComponentError: with every fault of every component.
-    """
-    parts: dict[str, list[str]] = {}
-    for step in plan.steps:
-        for ref in step.loads:
-            parts.setdefault(ref.component, []).append(ref.part)
-    faults = [fault for name, wanted in parts.items() for fault in faults_of(plan.graph.components[name], wanted)]
-    if faults:
-        raise ComponentError(*faults)
 
 
 def _value(name: str, type_: Any, value: Any, faults: list[Fault]) -> Any:

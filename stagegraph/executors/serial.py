@@ -9,10 +9,11 @@ from typing import Any
 from stagegraph.components import Pool
 from stagegraph.context import Cancellation
 from stagegraph.events import Listener
-from stagegraph.executors.checks import check_components, check_given, check_inputs
+from stagegraph.executors.checks import check_given, check_inputs
 from stagegraph.executors.result import Run
 from stagegraph.executors.running import Running
 from stagegraph.plan import Plan
+from stagegraph.preflight import preflight
 
 
 def run(
@@ -39,12 +40,13 @@ def run(
 
     Raises:
         InputError: an input that is missing, unknown or of the wrong type; nothing has run.
+        GraphError: preflight found that a stage cannot do its work; nothing has run.
         ComponentError: a component lacks what it would load, in which case nothing has run, or could not be loaded.
         StageError: a stage failed; its cause is chained.
         Cancelled: the flag was set, or the user interrupted.
     """
     values, brought = check_inputs(plan, inputs), check_given(plan, given or {})
-    check_components(plan)
+    preflight(plan)
     running = Running(plan, values, brought, on_event, pool, directory, cancellation or Cancellation())
     running.begin()
     try:

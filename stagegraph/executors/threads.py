@@ -20,10 +20,11 @@ from stagegraph.components import Pool
 from stagegraph.context import Cancellation
 from stagegraph.errors import Cancelled
 from stagegraph.events import Listener
-from stagegraph.executors.checks import check_components, check_given, check_inputs
+from stagegraph.executors.checks import check_given, check_inputs
 from stagegraph.executors.result import Run
 from stagegraph.executors.running import Call, Running
 from stagegraph.plan import Plan, Step
+from stagegraph.preflight import preflight
 
 
 @attrs.frozen
@@ -56,7 +57,7 @@ def run(
     is brought to its end, and then the error is raised.
     """
     values, brought = check_inputs(plan, inputs), check_given(plan, given or {})
-    check_components(plan)
+    preflight(plan)
     running = Running(plan, values, brought, on_event, pool, directory, cancellation or Cancellation())
     return _Threads(running, lanes or Lanes()).run()
 

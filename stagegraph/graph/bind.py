@@ -86,7 +86,8 @@ class _Binder(Faults):
                 self.add(path, "missing_input", what, "it has no default", self._providers(draft, name))
         self._check_map(draft)
         lent = self._lent(draft)
-        return Node(draft.name, draft.spec, draft.stage, wires, lent, self._when(draft), draft.map)
+        where = self._locate(path, True)
+        return Node(draft.name, draft.spec, draft.stage, wires, lent, self._when(draft), draft.map, where)
 
     def _when(self, draft: Draft) -> Ref | Constant | None:
         path = ("nodes", draft.name, "when")

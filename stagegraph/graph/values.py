@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import attrs
 
+from stagegraph.errors import Location
 from stagegraph.ports import REQUIRED, list_of
 from stagegraph.stages import StageSpec
 
@@ -80,6 +81,7 @@ class Node:
     Attributes:
         when: a bool that decides whether the node runs at all.
         map: inputs that take the items of a list, one call an item; every output is then a list.
+        location: where the node was written, for messages.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Node:
     lent: Mapping[str, PartRef]
     when: Ref | Constant | None = None
     map: tuple[str, ...] = ()
+    location: Location | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def lane(self) -> str:

@@ -279,6 +279,7 @@ def test_validate_says_what_it_checked(cli: Cli) -> None:
         "nodes": 2,
         "wires": 4,
         "components": 0,
+        "warnings": [],
     }
 
 

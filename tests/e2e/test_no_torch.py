@@ -8,6 +8,8 @@ import sys
 import pytest
 
 HEAVY = ("torch", "transformers", "safetensors", "numpy", "av", "diffusers", "huggingface_hub")
+#: `validate` asks PyAV whether it has the encoders that the graph needs.
+ALLOWED = {"validate": ("numpy", "av")}
 
 
 @pytest.mark.parametrize(
@@ -26,9 +28,10 @@ HEAVY = ("torch", "transformers", "safetensors", "numpy", "av", "diffusers", "hu
 )
 def test_command_imports_no_heavy_library(args: list[str]) -> None:
     """After the command, in a fresh interpreter, none of the heavy libraries is loaded."""
+    heavy = [name for name in HEAVY if name not in ALLOWED.get(args[0], ())]
     code = (
         "import sys; from stagegraph.cli.app import call; code = call(sys.argv[1:]); "
-        f"print(code, [name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+        f"print(code, [name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True)
     assert done.stderr == "0 []\n"

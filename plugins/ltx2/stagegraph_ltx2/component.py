@@ -11,7 +11,7 @@ from stagegraph import component, param, part
 from stagegraph.errors import ComponentError, Fault
 from stagegraph_ltx2 import parts
 from stagegraph_ltx2.checkpoint.folder import Checkpoint
-from stagegraph_ltx2.checkpoint.resolve import resolve
+from stagegraph_ltx2.checkpoint.resolve import present, resolve
 from stagegraph_ltx2.model.config import (
     AudioVAEConfig,
     ConfigError,
@@ -54,9 +54,12 @@ class LTX2Checkpoint:
         return Checkpoint.open(resolve(self.path, revision=self.revision))
 
     def check(self, parts: frozenset[str]) -> Iterable[Fault]:
-        """Whether the folders of the parts are there, with files that can be read."""
+        """Whether the folders of the parts are there, with files that can be read; what is to be downloaded is fine."""
         try:
-            self.checkpoint.components([folder for part in sorted(parts) for folder in FOLDERS[part]])
+            folder = present(self.path, revision=self.revision)
+            if folder is not None:
+                wanted = [name for part in sorted(parts) for name in FOLDERS[part]]
+                Checkpoint.open(folder).components(wanted)
         except ComponentError as error:
             return error.faults
         return ()

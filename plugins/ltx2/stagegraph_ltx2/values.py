@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from stagegraph.facts import Facts
 from stagegraph_ltx2.shapes import PixelShape
 
 if TYPE_CHECKING:
@@ -45,6 +46,23 @@ class LatentState:
     size: PixelShape
     frame_rate: Fraction
 
+    @property
+    def facts(self) -> Facts:
+        """What was known of it before it was made."""
+        return latent_facts(self.size, self.frame_rate)
+
+
+def latent_facts(size: PixelShape, frame_rate: Fraction) -> Facts:
+    """What is known of the latents of a video and its sound: their sizes, and pixel frames per second."""
+    latent = size.latent()
+    return {
+        "latent_frames": latent.frames,
+        "latent_height": latent.height,
+        "latent_width": latent.width,
+        "audio_frames": size.audio().frames,
+        "frame_rate": frame_rate,
+    }
+
 
 @attrs.frozen(eq=False)
 class VideoLatent:
@@ -58,6 +76,13 @@ class VideoLatent:
     latent: Tensor
     frame_rate: Fraction
 
+    @property
+    def facts(self) -> Facts:
+        """What was known of it before it was made."""
+        frames, height, width = self.latent.shape[2:]
+        names = ("latent_frames", "latent_height", "latent_width", "frame_rate")
+        return dict(zip(names, (frames, height, width, self.frame_rate), strict=True))
+
 
 @attrs.frozen(eq=False)
 class AudioLatent:
@@ -68,3 +93,8 @@ class AudioLatent:
     """
 
     latent: Tensor
+
+    @property
+    def facts(self) -> Facts:
+        """What was known of it before it was made."""
+        return {"audio_frames": self.latent.shape[1]}

@@ -6,10 +6,13 @@ PyAV and numpy are imported when a stage runs, so that a program that only lists
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from stagegraph import StageContext, outputs, param, stage
+from stagegraph.errors import Fault
+from stagegraph.facts import FactError, Facts
 from stagegraph_media.files import make_directory, write_text
 from stagegraph_media.mp4 import PRESETS, WORST_CRF
 from stagegraph_media.values import Frames, Image, Waveform
@@ -34,7 +37,7 @@ class Written:
     path: str
 
 
-@stage("media.read_video", version=1)
+@stage("media.read_video", version=1, cache=False, lane="io")
 class ReadVideo:
     """Read the pictures, the sound and the tags of a video file.
 
@@ -54,7 +57,7 @@ class ReadVideo:
         return Clip(clip.frames, clip.waveform, clip.metadata)
 
 
-@stage("media.read_image", version=1)
+@stage("media.read_image", version=1, cache=False, lane="io")
 class ReadImage:
     """Read a PNG, JPEG or WebP image, upright and without transparency."""
 
@@ -67,7 +70,7 @@ class ReadImage:
         return read_image(path, limits=Limits(frame_pixels=int(self.max_megapixels * 1_000_000)))
 
 
-@stage("media.write_video", version=1)
+@stage("media.write_video", version=1, cache=False, lane="io")
 class WriteVideo:
     """Write frames and sound to an mp4 file, and the run record beside it.
 
@@ -94,6 +97,27 @@ class WriteVideo:
         # Found when the graph is built, not after the video has been made
         if self.path is not None and Path(self.path).suffix.lower() != ".mp4":
             raise ValueError(f'path is "{self.path}": must end in .mp4')
+
+    def check(self) -> Iterable[Fault]:
+        """Whether the encoders are there."""
+        from stagegraph_media.writing import missing_encoders
+
+        return missing_encoders()
+
+    def writes(self) -> Iterable[str]:
+        """The path, if it is set; the run's directory is the run's own."""
+        return [self.path] if self.path is not None else []
+
+    def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
+        """Frames must have even sizes."""
+        frames = inputs.get("frames", {})
+        height, width = frames.get("height", 2), frames.get("width", 2)
+        if height % 2 or width % 2:
+            what = f"the frames are {width}x{height}"
+            why = "4:2:0 video needs an even width and height"
+            fix = f"crop or scale to {max(width // 2, 1) * 2}x{max(height // 2, 1) * 2}"
+            raise FactError(what, port="frames", why=why, fix=fix)
+        return {}
 
     def run(self, frames: Frames, waveform: Waveform | None = None, *, context: StageContext) -> Written:
         """Write the file, then the record; a failure leaves no part of either."""

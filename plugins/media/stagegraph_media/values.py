@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from stagegraph.facts import Facts
+
 if TYPE_CHECKING:  # numpy takes 60 ms to import, and every console command imports this module
     import numpy as np
     from numpy.typing import NDArray
@@ -138,6 +140,12 @@ class Frames:
     def duration(self) -> Fraction:
         """Seconds from the start of the first frame to the end of the last."""
         return self.num_frames / self.frame_rate
+
+    @property
+    def facts(self) -> Facts:
+        """What can be known of it before it is made."""
+        names = ("num_frames", "height", "width", "frame_rate")
+        return {name: getattr(self, name) for name in names}
 
     def __repr__(self) -> str:
         return f"Frames({self.num_frames}x{self.height}x{self.width}, {self.frame_rate} fps)"

@@ -158,22 +158,26 @@ def _clock(frames: Frames, waveform: Waveform | None) -> int:
     return exact if exact <= _MAX_CLOCK else lcm(1000, sample_rate)
 
 
-def _require_encoders(*names: str) -> None:
-    missing = [name for name in names if not has_encoder(name)]
-    if missing:
-        version = ".".join(map(str, av.library_versions["libavcodec"]))
-        raise EncoderMissingError(
-            *(
-                Fault(
-                    "media.encoder_missing",
-                    f'no encoder "{name}"',
-                    where=f"PyAV {av.__version__} with libavcodec {version}",
-                    why="this build of FFmpeg was made without it; the wheels of PyAV have it",
-                    fix='pip install --force-reinstall --only-binary av "av>=17.1"',
-                )
-                for name in missing
-            )
+def missing_encoders(*names: str) -> list[Fault]:
+    """A fault for each encoder that the installed PyAV lacks; those for H.264 and AAC if none is named."""
+    version = ".".join(map(str, av.library_versions["libavcodec"]))
+    return [
+        Fault(
+            "media.encoder_missing",
+            f'no encoder "{name}"',
+            where=f"PyAV {av.__version__} with libavcodec {version}",
+            why="this build of FFmpeg was made without it; the wheels of PyAV have it",
+            fix='pip install --force-reinstall --only-binary av "av>=17.1"',
         )
+        for name in names or (_VIDEO_ENCODER, _AUDIO_ENCODER)
+        if not has_encoder(name)
+    ]
+
+
+def _require_encoders(*names: str) -> None:
+    faults = missing_encoders(*names)
+    if faults:
+        raise EncoderMissingError(*faults)
 
 
 @contextmanager

@@ -42,6 +42,23 @@ def resolve(name: str | Path, *, revision: str | None = None, cache_dir: Path | 
     return fetch(match["id"], revision=_one_revision(name, match["revision"], revision), cache_dir=cache_dir)
 
 
+def present(name: str | Path, *, revision: str | None = None) -> Path | None:
+    """The folder of a checkpoint as far as it is on this machine: nothing is made and nothing downloaded.
+
+    Returns:
+        None if `resolve` would make or download it.
+
+    Raises:
+        ComponentError: no such folder.
+    """
+    if name == TINY:
+        folder = _tiny_cache()
+        return folder if (folder / INDEX).is_file() else None
+    if Path(name).expanduser().exists() or isinstance(name, Path) or REPOSITORY.fullmatch(name) is None:
+        return resolve(name, revision=revision)
+    return None if not _looks_like_path(name) else resolve(name, revision=revision)
+
+
 def _looks_like_path(name: str) -> bool:
     return name.startswith((".", "/", "~"))
 
@@ -79,13 +96,17 @@ def _similar(path: Path) -> str:
     return f"did you mean {' or '.join(names)}?" if names else ""
 
 
+def _tiny_cache() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "stagegraph" / "ltx2" / f"tiny-{VERSION}"
+
+
 def tiny_folder() -> Path:
     """The tiny checkpoint in the user's cache (XDG_CACHE_HOME); made if it is not there.
 
     Several processes may do this at once: one of them wins, and all get its folder.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "stagegraph" / "ltx2" / f"tiny-{VERSION}"
+    folder = _tiny_cache()
     # The folder appears by a rename, complete.
     if (folder / INDEX).is_file():
         return folder

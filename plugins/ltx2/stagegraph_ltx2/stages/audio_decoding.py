@@ -8,7 +8,7 @@ from stagegraph_ltx2.values import AudioLatent
 from stagegraph_media.values import Waveform
 
 
-@stage("ltx2.audio_decoding", version=1)
+@stage("ltx2.audio_decoding", version=1, lane="cpu")
 class LTX2AudioDecodingStage:
     """Decode audio latents into a stereo waveform."""
 

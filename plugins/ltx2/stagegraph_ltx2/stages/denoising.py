@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from stagegraph import StageContext, outputs, param, stage
 from stagegraph.errors import InputError
+from stagegraph.facts import Facts
 from stagegraph_ltx2.errors import fault
 from stagegraph_ltx2.parts import Transformer
 from stagegraph_ltx2.schedule import DISTILLED_SIGMAS, base_sigmas, checked_sigmas
@@ -67,6 +69,15 @@ class LTX2DenoisingStage:
         if self.sigmas is not None:
             return checked_sigmas(self.sigmas)
         return DISTILLED_SIGMAS if self.schedule == "distilled" else base_sigmas(self.num_inference_steps or BASE_STEPS)
+
+    def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
+        """Video and sound have the sizes of the latents."""
+        known = inputs.get("latents", {})
+        video = ("latent_frames", "latent_height", "latent_width", "frame_rate")
+        return {
+            "video": {name: known[name] for name in video if name in known},
+            "audio": {name: known[name] for name in ("audio_frames",) if name in known},
+        }
 
     def run(
         self,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from stagegraph import param, stage
+from stagegraph.facts import Facts
 from stagegraph_ltx2.shapes import MIN_SIZE, SPATIAL, TEMPORAL, PixelShape
-from stagegraph_ltx2.values import LatentState
+from stagegraph_ltx2.values import LatentState, latent_facts
 from stagegraph_media.values import exact_rate
 
 
@@ -19,6 +22,11 @@ class LTX2LatentPreparationStage:
 
     def __attrs_post_init__(self) -> None:
         PixelShape(self.num_frames, self.height, self.width, float(exact_rate(self.frame_rate)))
+
+    def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
+        """The size of the latents, and the rate."""
+        size = PixelShape(self.num_frames, self.height, self.width, float(exact_rate(self.frame_rate)))
+        return {"output": latent_facts(size, exact_rate(self.frame_rate))}
 
     def run(self, seed: int) -> LatentState:
         """Draw video tokens in the order of frames, rows and columns, then audio tokens, from one generator.

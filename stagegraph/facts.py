@@ -1,0 +1,63 @@
+"""Facts: what is known of a value before it exists, such as its size; and what stages say about them.
+
+A stage may have three more methods, none of which loads anything::
+
+    def check(self) -> Iterable[Fault]: ...            # what is wrong with its settings on this machine
+    def writes(self) -> Iterable[str]: ...             # the files that it will write, besides its own folder
+    def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]: ...
+
+`facts` gets what is known of each input, and gives what follows for each output; it raises `FactError` for values that
+the stage cannot take. So "this edge carries frames of 250 x 400 and the encoder wants even sizes" is found before
+anything heavy loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from stagegraph.errors import Fault
+
+#: What is known of a value: names that its type explains -> plain values. Nothing is known of what is not there.
+Facts = Mapping[str, Any]
+
+
+class FactError(ValueError):
+    """A stage cannot take a value of which this much is known.
+
+    Args:
+        what: what is wrong, with the value.
+        port: the input that carries it.
+        why: the rule.
+        fix: what to do.
+    """
+
+    def __init__(self, what: str, *, port: str = "", why: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.port = port
+        self.why = why
+        self.fix = fix
+
+
+def facts_of(stage: Any, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
+    """What a stage knows of its outputs.
+
+    Raises:
+        FactError: it cannot take the inputs.
+    """
+    method = getattr(stage, "facts", None)
+    known: Mapping[str, Facts] = method(inputs) if method is not None else {}
+    return known
+
+
+def faults_of_stage(stage: Any) -> list[Fault]:
+    """What is wrong with a stage's settings on this machine."""
+    method = getattr(stage, "check", None)
+    return list(method()) if method is not None else []
+
+
+def files_of(stage: Any) -> Iterable[str]:
+    """The files that a stage will write."""
+    method = getattr(stage, "writes", None)
+    return list(method()) if method is not None else []

@@ -1,0 +1,194 @@
+"""Preflight: what can be known to fail is told before anything heavy loads, all of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pytest
+
+import stagegraph as sg
+from stagegraph import manifest as manifests
+from stagegraph import plan as plans
+from stagegraph.errors import ComponentError, Fault, GraphError
+from stagegraph.executors import serial
+from stagegraph.facts import FactError, Facts
+from stagegraph.graph import Ref, build
+from stagegraph.preflight import facts, preflight, warnings
+from stagegraph.registry import Registry
+
+
+class Weights:
+    """Something heavy."""
+
+
+@sg.component("flight.model", version=1)
+class Model:
+    """A model in a folder."""
+
+    path: str = sg.param(default="absent")
+
+    def check(self, parts: frozenset[str]) -> Iterable[Fault]:
+        """Whether the files are there."""
+        if self.path == "absent":
+            yield Fault("flight.absent", f"there is no {self.path}/{', '.join(sorted(parts))}", fix="download it")
+
+    @sg.part
+    def weights(self) -> Weights:
+        """Weights."""
+        raise AssertionError("preflight loads nothing")
+
+    @sg.part
+    def others(self) -> int:
+        """What nobody is lent."""
+        raise AssertionError("preflight loads nothing")
+
+
+@sg.stage("flight.size", version=1)
+class Size:
+    """Make something of a size."""
+
+    width: int = sg.param(default=64)
+
+    def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
+        """The size."""
+        return {"output": {"width": self.width}}
+
+    def run(self) -> str:
+        """Make it."""
+        return "x" * self.width
+
+
+@sg.stage("flight.half", version=1)
+class Half:
+    """Halve it."""
+
+    def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
+        """Half the size, which must be even."""
+        width = inputs.get("text", {}).get("width")
+        if width is None:
+            return {}
+        if width % 2:
+            raise FactError(f"the text is {width} wide", port="text", why="must be even", fix=f"use {width + 1}")
+        return {"output": {"width": width // 2}}
+
+    def run(self, text: str, *, weights: Weights) -> str:
+        """Halve it."""
+        return text[::2]
+
+
+@sg.stage("flight.save", version=1)
+class Save:
+    """Save it."""
+
+    path: str = sg.param(default="out.txt")
+
+    def check(self) -> Iterable[Fault]:
+        """Whether the format is known."""
+        if not self.path.endswith(".txt"):
+            yield Fault("flight.format", f"{self.path} is no text file", fix="use .txt")
+
+    def writes(self) -> Iterable[str]:
+        """The path."""
+        return [self.path]
+
+    def run(self, text: str) -> str:
+        """Save it."""
+        Path(self.path).write_text(text)
+        return self.path
+
+
+REGISTRY = Registry.of(Size, Half, Save, Model)
+
+MANIFEST = """\
+stagegraph: 1
+name: flight
+components: {model: {kind: flight.model, params: {path: here}}}
+nodes:
+  size: {stage: flight.size, params: {width: 64}}
+  half: {stage: flight.half, inputs: {text: size}}
+  save: {stage: flight.save, inputs: {text: half}}
+outputs: {file: save}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def planned(text: str) -> plans.Plan:
+    """The plan of a manifest."""
+    return plans.make(build(manifests.loads(text, "m.yaml"), REGISTRY))
+
+
+def test_facts_flow_through_the_graph() -> None:
+    """What is known of each value before it is there."""
+    plan = planned(MANIFEST)
+    assert facts(plan) == {Ref("size", "output"): {"width": 64}, Ref("half", "output"): {"width": 32}}
+    preflight(plan)
+
+
+def test_everything_that_is_wrong_is_told_at_once_with_its_place(tmp_path: Path) -> None:
+    """A component without files, a stage's own objection, a file that can't be written, a size that does not fit."""
+    (tmp_path / "folder.doc").mkdir()
+    text = MANIFEST.replace("{path: here}", "{path: absent}").replace("width: 64", "width: 63")
+    text = text.replace("save: {stage: flight.save, ", "save: {stage: flight.save, params: {path: folder.doc}, ")
+    with pytest.raises(ComponentError) as error:
+        preflight(planned(text))
+    assert str(error.value) == (
+        "error[flight.absent]: there is no absent/weights\n"
+        "  fix: download it\n"
+        "m.yaml:7:3: error[flight.format]: folder.doc is no text file\n"
+        "  fix: use .txt\n"
+        "m.yaml:7:3: error[unwritable]: save cannot write folder.doc\n"
+        "  why: it is a folder\n"
+        "  fix: give another path\n"
+        "m.yaml:6:3: error[fact_mismatch]: half (flight.half): the text is 63 wide (from size.output)\n"
+        "  why: must be even\n"
+        "  fix: use 64"
+    )
+
+
+def test_nothing_runs_when_preflight_fails() -> None:
+    """No event, no stage, no load."""
+    told: list[object] = []
+    with pytest.raises(GraphError):
+        serial.run(planned(MANIFEST.replace("width: 64", "width: 63")), {}, on_event=told.append)
+    assert told == []
+
+
+def test_two_nodes_that_write_one_file_are_found() -> None:
+    """However the path is spelt."""
+    text = MANIFEST.replace(
+        "outputs: {file: save}",
+        "  again: {stage: flight.save, params: {path: ./out.txt}, inputs: {text: half}}\n"
+        "outputs: {file: save, again: again}",
+    )
+    with pytest.raises(GraphError) as error:
+        preflight(planned(text))
+    assert str(error.value) == (
+        "m.yaml:8:3: error[duplicate_producer]: save and again both write ./out.txt\n"
+        "  fix: give one of them another path"
+    )
+
+
+def test_only_what_the_plan_needs_is_looked_at() -> None:
+    """A target that does without the broken component is fine."""
+    graph = build(manifests.loads(MANIFEST.replace("here", "absent"), "m.yaml"), REGISTRY)
+    preflight(plans.make(graph, ["size"]))
+    with pytest.raises(ComponentError):
+        preflight(plans.make(graph, ["half"]))
+
+
+def test_nodes_that_no_output_needs_are_a_warning() -> None:
+    """With their place; they keep nothing from running."""
+    text = MANIFEST.replace("outputs:", "  left: {stage: flight.size}\noutputs:")
+    graph = build(manifests.loads(text, "m.yaml"), REGISTRY)
+    assert [str(fault) for fault in warnings(graph)] == [
+        (
+            "m.yaml:8:3: error[orphan]: no output needs left (flight.size), so it does not run\n"
+            "  fix: declare an output of it, or remove it"
+        )
+    ]
+    preflight(plans.make(graph))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -30,14 +32,13 @@ class Step:
     drops: tuple[int, ...]
     loads: tuple[PartRef, ...]
     releases: tuple[PartRef, ...]
+    waits: tuple[int, ...] = attrs.field(init=False, eq=False, repr=False)
 
-    def slots(self) -> Iterator[int]:
-        """Every slot that the step waits for; one that is read twice comes twice."""
-        for _, slot in self.reads:
-            yield slot
-        yield from self.rest
-        if self.when is not None:
-            yield self.when
+    @waits.default
+    def _waits(self) -> tuple[int, ...]:
+        """Every slot that the step reads; one that is read twice comes twice."""
+        condition = () if self.when is None else (self.when,)
+        return (*(slot for _, slot in self.reads), *self.rest, *condition)
 
 
 @attrs.frozen
@@ -53,6 +54,22 @@ class Plan:
     slots: dict[Ref | Constant, int] = attrs.field(repr=False)
     outputs: dict[str, int]
     given: dict[str, int] = attrs.field(factory=dict)
+
+    @cached_property
+    def readers(self) -> tuple[int, ...]:
+        """How often each slot is read; asking for a value is reading it."""
+        counts = [0] * len(self.slots)
+        for step in self.steps:
+            for slot in step.waits:
+                counts[slot] += 1
+        for slot in self.outputs.values():
+            counts[slot] += 1
+        return tuple(counts)
+
+    @cached_property
+    def borrowers(self) -> Mapping[PartRef, int]:
+        """How many steps are lent each part."""
+        return Counter(part for step in self.steps for part in step.node.lent.values())
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON; equal for equal plans, however the graph was written."""

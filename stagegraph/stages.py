@@ -74,8 +74,10 @@ class StageSpec:
     cache: bool = True
     lane: Lane | None = None
 
-    @property
-    def is_variadic(self) -> bool:
+    is_variadic: bool = attrs.field(init=False)
+
+    @is_variadic.default
+    def _is_variadic(self) -> bool:
         """Whether one of the inputs takes any number of values."""
         return any(port.variadic for port in self.inputs.values())
 

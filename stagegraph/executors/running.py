@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -77,9 +76,8 @@ class Running:
                 self._values[slot] = inputs.get(source.port)
         for slot, value in given.items():
             self._values[slot] = value
-        self._readers = Counter(slot for step in plan.steps for slot in step.slots())
-        self._readers.update(plan.outputs.values())
-        self._borrowers = Counter(part for step in plan.steps for part in step.node.lent.values())
+        self._readers = list(plan.readers)
+        self._borrowers = dict(plan.borrowers)
         self._begin = time.perf_counter()
 
     # From beginning to end
@@ -115,17 +113,19 @@ class Running:
 
     def prepare(self, step: Step) -> Call | None:
         """The values that the step's stage takes; None if the step is to be skipped, which is then done."""
-        self.check_cancelled(step)
+        if self.cancellation.requested:
+            self.check_cancelled(step)
         why = self._reason_to_skip(step)
         if why:
             self._commit(step, tuple(_Skipped(why) for _ in step.writes))
             self._emit(events.NodeSkipped(self.id, step.node.name, why))
             return None
         values = self._values
-        arguments = {argument: values[slot] for argument, slot in step.reads}
-        if any(isinstance(value, _Skipped) for value in arguments.values()):  # of optional inputs: take the default
-            arguments = {name: value for name, value in arguments.items() if not isinstance(value, _Skipped)}
-        return arguments, tuple(values[slot] for slot in step.rest if not isinstance(values[slot], _Skipped))
+        # An optional input of which the node was skipped takes its default.
+        arguments = {name: value for name, slot in step.reads if type(value := values[slot]) is not _Skipped}
+        if not step.rest:
+            return arguments, ()
+        return arguments, tuple(value for slot in step.rest if type(value := values[slot]) is not _Skipped)
 
     def call(self, step: Step, number: int, call: Call) -> tuple[tuple[Any, ...], float]:
         """Lend the components, call the stage, check its outputs; from any thread.
@@ -173,7 +173,7 @@ class Running:
                 return f"{step.node.when} is false" if isinstance(step.node.when, Ref) else "its condition is false"
         for argument, slot in step.reads:
             value = self._values[slot]
-            if isinstance(value, _Skipped) and step.node.spec.inputs[argument].required:
+            if type(value) is _Skipped and step.node.spec.inputs[argument].required:
                 return value.why
         return ""
 
@@ -182,7 +182,7 @@ class Running:
         for slot, value in zip(step.writes, produced, strict=True):
             if slot is not None:
                 values[slot] = value
-        for slot in step.slots():
+        for slot in step.waits:
             readers[slot] -= 1
             if not readers[slot]:
                 values[slot] = None

@@ -70,7 +70,7 @@ class _Threads:
         self._lanes = lanes
         steps = running.plan.steps
         makers = {slot: i for i, step in enumerate(steps) for slot in step.writes if slot is not None}
-        waits = [{makers[slot] for slot in step.slots() if slot in makers} for step in steps]
+        waits = [{makers[slot] for slot in step.waits if slot in makers} for step in steps]
         self._missing = [len(needed) for needed in waits]
         self._readers: dict[int, list[int]] = defaultdict(list)
         for i, needed in enumerate(waits):

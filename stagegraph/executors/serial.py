@@ -48,6 +48,12 @@ class Run:
     def __getitem__(self, name: str) -> Any:
         return self.outputs[name]
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What a notebook shows: the outputs."""
+        from stagegraph.views.notebook import run_bundle
+
+        return run_bundle(self.record, self.outputs)
+
 
 def run(
     plan: Plan,

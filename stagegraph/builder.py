@@ -168,6 +168,7 @@ class Graph:
     def add(
         self,
         stage: Any,
+        /,
         *,
         name: str | None = None,
         components: Mapping[str, str] | None = None,
@@ -287,6 +288,15 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"<graph {self.name}: {len(self._drafts.nodes)} nodes>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What a notebook shows: the drawing; of a graph that is not complete yet, what it lacks."""
+        from stagegraph.views.notebook import graph_bundle
+
+        try:
+            return graph_bundle(self.bind())
+        except GraphError as error:
+            return {"text/plain": f"{self!r}\n{error}"}
 
     def _instance(self, stage: Any, name: str | None, params: Mapping[str, Any]) -> Any:
         if isinstance(stage, str):

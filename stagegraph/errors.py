@@ -12,7 +12,9 @@
     │   ├── PluginError                  a plugin that is absent or broken
     │   └── ComponentError               weights or libraries that a component needs
     ├── RunError                    1    work that started and failed
-    │   └── StageError                   one stage of it, with its inputs and its cause
+    │   ├── StageError                   one stage of it, with its inputs and its cause
+    │   ├── StoreError                   the folder of artifacts and runs: full, unreadable, damaged
+    │   └── ArtifactError                a stored value that is not what its codec writes
     └── Cancelled                 130    the user stopped the run
 
 An error carries one or more `Fault` values, so that a console, a log and a JSON reader all show the same facts.
@@ -62,10 +64,22 @@ CODES: dict[str, str] = {
     "plugin_import": "a plugin that fails to import",
     "plugin_invalid": "a plugin that does not follow the hook specifications",
     "plugin_conflict": "two plugins that register one name",
+    "plugin_incompatible": "a plugin that requires another version of the engine",
+    "unknown_plugin": "no installed distribution has this plugin",
+    "folder_taken": "a folder that is to be made exists and is not empty, or cannot be made",
+    "migration_failed": "params written for an older version of a stage could not be brought to its version",
     "component_failed": "a component that could not be loaded",
     "skipped": "an output that no node made, because a condition did not hold",
     "stage_failed": "a stage raised an exception",
     "stage_output": "a stage returned something else than it declares",
+    "bad_artifact": "a stored value that is not what its codec writes",
+    "no_codec": "a value of a type that no installed codec writes",
+    "store_full": "the disk of the store has no space left",
+    "store_busy": "another process holds the store for too long",
+    "store_failed": "the operating system refused to read or write the store",
+    "store_corrupt": "the store holds something else than was put into it",
+    "unknown_run": "the store knows no run of this name",
+    "ambiguous_run": "several runs have names that begin so",
     "cancelled": "the run was cancelled",
 }
 
@@ -197,6 +211,14 @@ class StageError(RunError):
     def __reduce__(self) -> Any:
         make = functools.partial(type(self), node=self.node, stage=self.stage, inputs=self.inputs)
         return make, self.faults, vars(self)
+
+
+class StoreError(RunError):
+    """The store of artifacts and runs cannot be read or written."""
+
+
+class ArtifactError(RunError):
+    """A stored value is not what its codec writes."""
 
 
 class Cancelled(StagegraphError):

@@ -117,10 +117,14 @@ class RunCancelled(Event):
 Listener = Callable[[Event], None]
 
 
+def name_of(kind: type[Event]) -> str:
+    """What a kind of event is called in JSON: `NodeStarted` is "node_started"."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+
+
 def as_dict(event: Event) -> dict[str, Any]:
     """Plain JSON: {"event": "node_started", "run": ..., ...}."""
-    kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
     data = {field.name: getattr(event, field.name) for field in attrs.fields(type(event))}
     if "faults" in data:
         data["faults"] = [fault.as_dict() for fault in data["faults"]]
-    return {"event": kind, **data}
+    return {"event": name_of(type(event)), **data}

@@ -24,6 +24,8 @@ import pluggy
 if TYPE_CHECKING:
     import typer
 
+    from stagegraph.artifacts import Codec
+
 hookspec = pluggy.HookspecMarker("stagegraph")
 hookimpl = pluggy.HookimplMarker("stagegraph")
 
@@ -40,6 +42,11 @@ class Check:
 @hookspec
 def stagegraph_types() -> Mapping[str, type]:  # type: ignore[empty-body]
     """Name the port types that manifests may ask for as inputs: {"media.frames": Frames}."""
+
+
+@hookspec
+def stagegraph_codecs() -> Iterable[Codec]:  # type: ignore[empty-body]
+    """Give the codecs of the port types, so that outputs can be stored and runs taken up again."""
 
 
 @hookspec

@@ -9,23 +9,28 @@ from __future__ import annotations
 import contextlib
 import difflib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import pluggy
 
 from stagegraph import hookspecs
+from stagegraph.artifacts import Codec
 from stagegraph.components import component_spec_of
 from stagegraph.errors import Fault, GraphError, PluginError
 from stagegraph.hookspecs import Check
 from stagegraph.registry import BASIC_TYPES, Origin, PluginProblem, Registry
 from stagegraph.stages import ID, spec_of
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
 
 GROUP: Final = "stagegraph.plugins"
 PROJECT: Final = "stagegraph"
@@ -48,6 +53,11 @@ class Plugins:
     loaded: tuple[Plugin, ...]
     problems: tuple[PluginProblem, ...]
     manager: pluggy.PluginManager = attrs.field(repr=False)
+
+    def hooks(self, plugin: Plugin) -> list[str]:
+        """The hooks that a plugin implements, in the order of `HOOKS`."""
+        implemented = {caller.name for caller in self.manager.get_hookcallers(plugin.module) or ()}
+        return [hook for hook in HOOKS if hook in implemented]
 
     def each(self, hook: str) -> Iterator[tuple[Plugin, Any, PluginProblem | None]]:
         """Call one hook of each plugin that implements it: (plugin, result, problem)."""
@@ -78,14 +88,13 @@ def discover(disabled: Iterable[str] = ()) -> Plugins:
     loaded: list[Plugin] = []
     problems: list[PluginProblem] = []
     disabled = frozenset(disabled)
-    for entry in sorted(metadata.entry_points(group=GROUP), key=lambda e: (e.name, e.value, _origin(e).distribution)):
-        origin = _origin(entry)
+    for entry, origin in entries():
         if entry.name in disabled:
             continue
         other = next((plugin.origin for plugin in loaded if plugin.origin.plugin == entry.name), None)
         if other == origin:  # the same distribution twice on the path
             continue
-        problem = _conflict(origin, other) if other is not None else None
+        problem = _conflict(origin, other) if other is not None else _incompatible(entry, origin)
         if problem is None:
             module, problem = _load(entry, origin, manager)
             if module is not None:
@@ -93,6 +102,36 @@ def discover(disabled: Iterable[str] = ()) -> Plugins:
         if problem is not None:
             problems.append(problem)
     return Plugins(tuple(loaded), tuple(problems), manager)
+
+
+def entries() -> list[tuple[metadata.EntryPoint, Origin]]:
+    """The entry points of every installed plugin, by name; nothing is imported."""
+    found = [(entry, _origin(entry)) for entry in metadata.entry_points(group=GROUP)]
+    return sorted(found, key=lambda pair: (pair[0].name, pair[0].value, pair[1].distribution))
+
+
+def required_engine(entry: metadata.EntryPoint) -> SpecifierSet | None:
+    """The versions of the engine that a plugin's distribution requires; None if it does not require the engine."""
+    requires = (entry.dist.requires if entry.dist is not None else None) or []
+    ours = [text for text in requires if re.split(r"[^\w.-]", text, maxsplit=1)[0].lower() == PROJECT]
+    if not ours:
+        return None
+    from packaging.requirements import InvalidRequirement, Requirement  # 30 ms; only programs that use plugins pay
+
+    for text in ours:
+        with contextlib.suppress(InvalidRequirement):
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                return requirement.specifier
+    return None
+
+
+def installed_engine() -> str | None:
+    """The version of the engine that is installed; None if it runs without being installed."""
+    try:
+        return metadata.version(PROJECT)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 @cache
@@ -115,6 +154,7 @@ def fill(plugins: Plugins) -> Registry:
     filler = _Filler(plugins.problems)
     readers: Mapping[str, Callable[[Any], Iterable[tuple[str, Any]]]] = {
         "stagegraph_types": _named_types,
+        "stagegraph_codecs": _named_codecs,
         "stagegraph_stages": lambda things: ((spec_of(thing).id, spec_of(thing)) for thing in things),
         "stagegraph_components": lambda things: ((component_spec_of(t).kind, component_spec_of(t)) for t in things),
         "stagegraph_manifests": _named_files,
@@ -126,6 +166,7 @@ def fill(plugins: Plugins) -> Registry:
         stages=tables["stagegraph_stages"],
         components=tables["stagegraph_components"],
         types={**BASIC_TYPES, **tables["stagegraph_types"]},
+        codecs=tables["stagegraph_codecs"],
         manifests=tables["stagegraph_manifests"],
         origins=filler.origins,
         plugins=tuple(plugin.origin for plugin in plugins.loaded),
@@ -235,6 +276,16 @@ def _conflict(origin: Origin, other: Origin) -> PluginProblem:
     return _problem(origin, "plugin_conflict", what, f"uninstall {origin.distribution} or {other.distribution}")
 
 
+def _incompatible(entry: metadata.EntryPoint, origin: Origin) -> PluginProblem | None:
+    required, installed = required_engine(entry), installed_engine()
+    if required is None or installed is None or required.contains(installed, prereleases=True):
+        return None
+    wanted = f"{PROJECT}{required}"
+    what = f"it requires {wanted}, but {PROJECT} {installed} is installed"
+    fix = f'pip install --upgrade {origin.distribution}, or pip install "{wanted}"'
+    return _problem(origin, "plugin_incompatible", what, fix)
+
+
 def _taken(name: str, first: Origin, second: Origin) -> PluginProblem:
     what = f'it registers "{name}", which {first} registers too, so neither can be used'
     fix = f"uninstall {first.distribution} or {second.distribution}, or run with --no-plugin {second.plugin}"
@@ -265,6 +316,14 @@ def _named_types(types: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         if not isinstance(type_, type):
             raise PluginError(Fault("plugin_invalid", f'it registers as the type "{name}" what is no class: {type_!r}'))
         yield name, type_
+
+
+def _named_codecs(codecs: Iterable[Any]) -> Iterator[tuple[str, Codec]]:
+    for codec in codecs:
+        if not isinstance(codec, Codec) or not ID.fullmatch(codec.name):
+            what = f"it registers as a codec what is none, or has no usable name: {codec!r}"
+            raise PluginError(Fault("plugin_invalid", what))
+        yield codec.name, codec
 
 
 def _named_files(manifests: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:

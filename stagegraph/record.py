@@ -28,15 +28,39 @@ def new_run_id() -> str:
     return secrets.token_hex(4)
 
 
-@attrs.define
+@attrs.frozen
 class RunRecord:
-    """What is known of a run; grows while it runs. What it tells of the plan is worked out when somebody asks.
+    """What is known of a run, as plain values.
 
     Attributes:
+        outputs: the names of the outputs that were asked for.
         inputs: plain values as they are, others described in words.
+        manifest: the graph with every param; None if an input is of a type that has no name.
+        versions: Python, the engine, the plugins and the libraries that they require.
+        components: the fingerprint of each component that was lent, or its kind if it has none.
         status: running, finished, failed or cancelled.
         seconds: the time of each finished node.
     """
+
+    id: str
+    graph: str
+    created: str
+    outputs: tuple[str, ...]
+    inputs: dict[str, Any]
+    manifest: dict[str, Any] | None
+    versions: dict[str, str]
+    components: dict[str, str]
+    status: str
+    seconds: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {"schema": SCHEMA, **attrs.asdict(self, recurse=False)}
+
+
+@attrs.define
+class Recorder:
+    """Keeps what a run does; what a record tells of its plan is worked out when somebody asks for one."""
 
     id: str
     plan: Plan = attrs.field(repr=False)
@@ -45,31 +69,33 @@ class RunRecord:
     status: str = "running"
     seconds: dict[str, float] = attrs.field(factory=dict)
 
-    @property
-    def graph(self) -> str:
-        """The name of the graph."""
-        return self.plan.graph.name
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The names of the outputs that were asked for."""
-        return tuple(self.plan.outputs)
+    def record(self) -> RunRecord:
+        """The record so far."""
+        return RunRecord(
+            id=self.id,
+            graph=self.plan.graph.name,
+            created=self.created,
+            outputs=tuple(self.plan.outputs),
+            inputs=self.inputs,
+            manifest=self._manifest,
+            versions=self._versions,
+            components=self._components,
+            status=self.status,
+            seconds=dict(self.seconds),
+        )
 
     @cached_property
-    def manifest(self) -> dict[str, Any] | None:
-        """The graph with every param; None if an input is of a type that has no name."""
+    def _manifest(self) -> dict[str, Any] | None:
         return _manifest(self.plan.graph)
 
     @cached_property
-    def versions(self) -> dict[str, str]:
-        """Python, the engine, the plugins and the libraries that they require."""
+    def _versions(self) -> dict[str, str]:
         graph = self.plan.graph
         things = [*graph.components.values(), *(node.stage for node in graph.nodes.values())]
         return versions_of(type(thing).__module__.partition(".")[0] for thing in things)
 
     @cached_property
-    def components(self) -> dict[str, str]:
-        """The fingerprint of each component that the plan is lent, or its kind if it has none."""
+    def _components(self) -> dict[str, str]:
         used = {part.component for step in self.plan.steps for part in step.node.lent.values()}
         return {
             name: fingerprint_of(component) or component_spec_of(component).kind
@@ -77,27 +103,11 @@ class RunRecord:
             if name in used
         }
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return {
-            "schema": SCHEMA,
-            "id": self.id,
-            "graph": self.graph,
-            "created": self.created,
-            "outputs": self.outputs,
-            "inputs": self.inputs,
-            "manifest": self.manifest,
-            "versions": self.versions,
-            "components": self.components,
-            "status": self.status,
-            "seconds": dict(self.seconds),
-        }
 
-
-def start(id: str, plan: Plan, inputs: Mapping[str, Any]) -> RunRecord:
-    """The record of a run that begins now."""
+def start(id: str, plan: Plan, inputs: Mapping[str, Any]) -> Recorder:
+    """The recorder of a run that begins now."""
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return RunRecord(id, plan, created, {name: plain(value) for name, value in inputs.items()})
+    return Recorder(id, plan, created, {name: plain(value) for name, value in inputs.items()})
 
 
 def versions_of(packages: Iterable[str]) -> dict[str, str]:

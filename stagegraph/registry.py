@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from stagegraph.artifacts import Codec
 from stagegraph.components import ComponentSpec, component_spec_of
 from stagegraph.errors import Fault, suggest
 from stagegraph.serde import describe
@@ -65,6 +66,7 @@ class Registry:
     stages: Mapping[str, StageSpec] = attrs.field(factory=dict, converter=_table)
     components: Mapping[str, ComponentSpec] = attrs.field(factory=dict, converter=_table)
     types: Mapping[str, Any] = attrs.field(factory=dict, converter=_table)
+    codecs: Mapping[str, Codec] = attrs.field(factory=dict, converter=_table)
     manifests: Mapping[str, Path] = attrs.field(factory=dict, converter=_table)
     origins: Mapping[str, Origin] = attrs.field(factory=dict, converter=_table)
     plugins: tuple[Origin, ...] = ()
@@ -83,7 +85,7 @@ class Registry:
         spec = self.stages.get(id)
         if spec is None:
             return self._unknown("unknown_stage", "stage", id, self.stages)
-        if at and version != str(spec.version):
+        if at and not spec.migrations.reads(version):
             why = f"installed is version {spec.version}"
             what = f'stage {id} of version "{version}" is not installed'
             return Fault(

@@ -17,6 +17,7 @@ A function with the same conventions is a stage too; its params are the keyword-
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import re
 import sys
@@ -29,6 +30,7 @@ import attrs
 
 from stagegraph.context import StageContext
 from stagegraph.errors import Fault, GraphError
+from stagegraph.migrations import Migration, Migrations
 from stagegraph.ports import REQUIRED, Port, type_name
 from stagegraph.rules import param
 
@@ -73,7 +75,7 @@ class StageSpec:
     summary: str
     cache: bool = True
     lane: Lane | None = None
-
+    migrations: Migrations = attrs.field(factory=lambda: Migrations("", 1, {}), repr=False)
     is_variadic: bool = attrs.field(init=False)
 
     @is_variadic.default
@@ -91,7 +93,14 @@ class StageSpec:
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(param,))
-def stage(id: str, *, version: int, cache: bool = True, lane: Lane | None = None) -> Callable[[T], T]:
+def stage(
+    id: str,
+    *,
+    version: int,
+    cache: bool = True,
+    lane: Lane | None = None,
+    migrations: Mapping[int, Migration] | None = None,
+) -> Callable[[T], T]:
     """Make a class with a `run` method, or a function, a stage. `run` may be `async`.
 
     Args:
@@ -101,6 +110,8 @@ def stage(id: str, *, version: int, cache: bool = True, lane: Lane | None = None
             servers, or look at the clock.
         lane: what the stage is bound by, where steps run at the same time: "device" (one at a time), "cpu", "io". By
             default "device" if it is lent components, "cpu" if not.
+        migrations: version -> what brings params that were written for it to the next version, so that manifests which
+            say `id@1` still open.
 
     Raises:
         GraphError: the id, or a part of the signature, cannot be used; when the module is imported.
@@ -113,7 +124,8 @@ def stage(id: str, *, version: int, cache: bool = True, lane: Lane | None = None
         else:
             made = _stage_of_function(cast("Callable[..., Any]", target), id, version, frame)
         owner: Any = made if isinstance(made, type) else type(made)
-        owner.__stagegraph_stage__ = attrs.evolve(spec_of(made), cache=cache, lane=lane)
+        history = Migrations(id, version, migrations or {})
+        owner.__stagegraph_stage__ = attrs.evolve(spec_of(made), cache=cache, lane=lane, migrations=history)
         return cast(T, made)
 
     return decorate
@@ -194,9 +206,19 @@ class FunctionStage:
         settings = {name: lent.pop(name) for name in list(lent) if name in names}
         return self.with_params(**settings).run(*args, **lent)
 
+    def __reduce__(self) -> Any:
+        params = {name: getattr(self, name) for name in spec_of(self).params}
+        return _restored, (type(self).__module__, type(self).__name__, params)
+
     def with_params(self, **params: Any) -> FunctionStage:
         """The same stage with other params."""
         return cast(FunctionStage, attrs.evolve(cast(Any, self), **params))
+
+
+def _restored(module: str, name: str, params: dict[str, Any]) -> FunctionStage:
+    """A function stage on the other side of a pickle: its class hides behind the name of the function."""
+    stage: FunctionStage = getattr(importlib.import_module(module), name)
+    return stage.with_params(**params)
 
 
 def _is_param(parameter: inspect.Parameter) -> bool:
@@ -235,7 +257,7 @@ def _spec(
     result = hints["return"]
     single = not hasattr(result, "__stagegraph_outputs__") and result not in (None, type(None))
     fields = {SINGLE: Port(SINGLE, result)} if single else getattr(result, "__stagegraph_outputs__", {})
-    summary = (inspect.getdoc(factory) or "").partition("\n\n")[0].replace("\n", " ")
+    summary = inspect.cleandoc(factory.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
     return StageSpec(id, version, factory, inputs, fields, lent, result, single, context, summary)
 
 

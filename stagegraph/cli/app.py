@@ -12,9 +12,12 @@ import typer
 from typer.core import TyperGroup
 
 from stagegraph.cli import output
-from stagegraph.cli.catalogue import doctor, plugins, stages
+from stagegraph.cli.catalogue import doctor, stages
 from stagegraph.cli.graphs import graph, plan, validate
+from stagegraph.cli.plugins import plugins
 from stagegraph.cli.run import run
+from stagegraph.cli.runs import diff, explain, gc, runs, show
+from stagegraph.cli.schema import migrate, schema
 from stagegraph.cli.workspace import Workspace
 from stagegraph.errors import Fault, StagegraphError
 from stagegraph.errors import UsageError as OurUsageError
@@ -48,8 +51,9 @@ app = typer.Typer(
     help="Run typed graphs of plugin stages, checked before anything heavy loads.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, validate, graph, plan, stages, plugins, doctor):
+for command in (run, validate, graph, plan, stages, schema, migrate, runs, show, explain, diff, gc, doctor):
     app.command()(command)
+app.add_typer(plugins, name="plugins")
 
 
 def _version(wanted: bool) -> None:

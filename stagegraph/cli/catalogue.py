@@ -1,10 +1,9 @@
-"""`stages`, `plugins`, `doctor`: what is installed, and whether it works."""
+"""`stages`, `doctor`: what is installed, and whether it works."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
 from importlib import metadata
 from typing import Annotated, Any
 
@@ -43,24 +42,6 @@ def stages(
             output.say(f"    {spec.summary}")
 
 
-def plugins(ctx: typer.Context, json: JsonOption = False) -> None:
-    """List the installed plugins, what each registers, and what is wrong with those that cannot be used."""
-    registry: Registry = ctx.obj.registry
-    if json:
-        listed = [{**attrs.asdict(origin), "registers": _registered(registry, origin)} for origin in registry.plugins]
-        problems = [{**attrs.asdict(p.origin), **p.fault.as_dict()} for p in registry.problems]
-        output.succeed("plugins", {"plugins": listed, "problems": problems})
-        return
-    for origin in registry.plugins:
-        output.say(f"{origin.plugin}  {origin.distribution} {origin.version}")
-        for section, names in _registered(registry, origin).items():
-            output.say(f"    {section}: {', '.join(names)}")
-    for problem in registry.problems:
-        output.say(str(problem.fault))
-    if not registry.plugins and not registry.problems:
-        output.say("no plugins are installed")
-
-
 def doctor(ctx: typer.Context, json: JsonOption = False) -> None:
     """Look at the machine and at what the plugins need; exit code 3 if something must be mended."""
     workspace: Workspace = ctx.obj
@@ -80,17 +61,6 @@ def _own_checks() -> list[Check]:
     python = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     version = metadata.version("stagegraph")
     return [Check("engine", True, version), Check("python", True, python)]
-
-
-def _registered(registry: Registry, origin: Any) -> dict[str, list[str]]:
-    tables: Mapping[str, Mapping[str, Any]] = {
-        "stages": registry.stages,
-        "components": registry.components,
-        "types": registry.types,
-        "manifests": registry.manifests,
-    }
-    found = {s: sorted(n for n in table if registry.origins.get(n) == origin) for s, table in tables.items()}
-    return {section: names for section, names in found.items() if names}
 
 
 def _show(spec: StageSpec, registry: Registry, json: bool) -> None:

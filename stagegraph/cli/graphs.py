@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,9 +13,13 @@ from stagegraph import graph as graphs
 from stagegraph import manifest as manifests
 from stagegraph import plan as plans
 from stagegraph.cli import output
+from stagegraph.cli.files import read_document, write_text
 from stagegraph.cli.workspace import Workspace
+from stagegraph.errors import Fault, UsageError
 from stagegraph.graph import Graph
 from stagegraph.preflight import preflight, warnings
+from stagegraph.record import SCHEMA
+from stagegraph.serde import describe
 from stagegraph.views.diagram import dot, mermaid
 from stagegraph.views.text import tree
 
@@ -34,6 +39,8 @@ class Format(enum.StrEnum):
     text = "text"
     mermaid = "mermaid"
     dot = "dot"
+    html = "html"
+    svg = "svg"
     yaml = "yaml"
     json = "json"
 
@@ -58,14 +65,29 @@ def graph(
     manifest: ManifestArgument,
     set_: SetOption = None,
     format: Annotated[Format, typer.Option("--format", "-f", help="What to draw.")] = Format.text,
+    file: Annotated[
+        Path | None, typer.Option("-o", "--file", metavar="FILE", help="Write a file instead of to the screen.")
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="A run.json, or its folder: show the run in the HTML page and the SVG."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Draw a graph: as a tree, Mermaid, DOT, or as the manifest that it is."""
+    """Draw a graph: as a tree, Mermaid, DOT, SVG, a page for browsers, or as the manifest that it is."""
     drawn = _workspace(ctx).graph(manifest, set_)
-    if json:
+    if run is not None and format not in (Format.html, Format.svg):
+        raise UsageError(Fault("usage", f"--run cannot be shown as {format}", fix="add -f html or -f svg"))
+    if json and file is None:
         output.succeed("graph", _as_dict(drawn))
-    else:
-        output.say(_DRAW[format](drawn))
+        return
+    text = _DRAW[format](drawn) if format in _DRAW else _picture(drawn, format, run)
+    if file is None:
+        output.say(text)
+        return
+    write_text(file, f"{text}\n")
+    if json:
+        output.succeed("graph", {"file": str(file)})
 
 
 def plan(
@@ -84,6 +106,32 @@ def plan(
         output.succeed("plan", made.as_dict())
     else:
         output.say(str(made))
+
+
+def _picture(graph: Graph, format: Format, path: Path | None) -> str:
+    from stagegraph.views.html import page
+    from stagegraph.views.runs import view_of
+    from stagegraph.views.svg import svg
+
+    run = None
+    if path is not None:
+        file = path / "run.json" if path.is_dir() else path
+        names = {*graph.nodes, *graph.outputs}
+        previews = {png.stem: png.read_bytes() for png in sorted(file.parent.glob("*.png")) if png.stem in names}
+        run = view_of(_record(file, graph), graph.nodes, previews=previews)
+    return page(graph, run) if format is Format.html else svg(graph, run)
+
+
+def _record(path: Path, graph: Graph) -> Mapping[str, Any]:
+    document = read_document(path)
+    data = document.data if isinstance(document.data, dict) else {}
+    if data.get("schema") != SCHEMA:
+        fault = Fault("unsupported_version", f"{path} is no run record", why=f'its "schema" would be "{SCHEMA}"')
+        raise UsageError(fault)
+    if data.get("graph") != graph.name:
+        what = f"{path} is a run of {describe(data.get('graph'))}, not of {graph.name}"
+        raise UsageError(Fault("usage", what, fix="name the graph that ran"))
+    return data
 
 
 def _as_dict(graph: Graph) -> Mapping[str, Any]:

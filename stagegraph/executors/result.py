@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from stagegraph.errors import Fault, PlanError, suggest
-from stagegraph.record import RunRecord
+from stagegraph.record import Recorder, RunRecord
 
 
 class Outputs(dict[str, Any]):
@@ -32,7 +32,18 @@ class Run:
 
     id: str
     outputs: Outputs
-    record: RunRecord
+    _recorder: Recorder = attrs.field(repr=False)
+
+    @property
+    def record(self) -> RunRecord:
+        """What made the outputs: the graph, params, versions, fingerprints, times."""
+        return self._recorder.record()
 
     def __getitem__(self, name: str) -> Any:
         return self.outputs[name]
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What a notebook shows: the outputs."""
+        from stagegraph.views.notebook import run_bundle
+
+        return run_bundle(self.record, self.outputs)

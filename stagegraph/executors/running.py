@@ -62,7 +62,7 @@ class Running:
         self.plan = plan
         self.id = new_run_id()
         self.cancellation = cancellation
-        self.record = start(self.id, plan, inputs)
+        self.recorder = start(self.id, plan, inputs)
         self._on_event = on_event
         self._telling = threading.Lock()
         self._keep_components = pool is not None
@@ -90,21 +90,21 @@ class Running:
 
     def finish(self) -> Run:
         """The result, when every step is done."""
-        self.record.status = "finished"
+        self.recorder.status = "finished"
         self._emit(events.RunFinished(self.id, time.perf_counter() - self._begin))
         values = {name: self._values[slot] for name, slot in self.plan.outputs.items()}
         skipped = {name: value.why for name, value in values.items() if isinstance(value, _Skipped)}
         made = {name: value for name, value in values.items() if name not in skipped}
-        return Run(self.id, Outputs(made, skipped), self.record)
+        return Run(self.id, Outputs(made, skipped), self.recorder)
 
     def fail(self, error: BaseException) -> BaseException:
         """Tell that the run ends without a result; gives what to raise."""
         if isinstance(error, (Cancelled, KeyboardInterrupt)):
-            self.record.status = "cancelled"
+            self.recorder.status = "cancelled"
             self._emit(events.RunCancelled(self.id))
             interrupted = Cancelled(Fault("cancelled", "the run was interrupted"))
             return error if isinstance(error, Cancelled) else interrupted
-        self.record.status = "failed"
+        self.recorder.status = "failed"
         if isinstance(error, StagegraphError):
             self._emit(events.RunFailed(self.id, error.faults))
         return error
@@ -150,7 +150,7 @@ class Running:
     def commit(self, step: Step, produced: tuple[Any, ...], seconds: float) -> None:
         """Keep what a step produced as far as somebody reads it, and let go of what nobody needs any more."""
         self._commit(step, produced)
-        self.record.seconds[step.node.name] = round(seconds, 6)
+        self.recorder.seconds[step.node.name] = round(seconds, 6)
         if self._on_event is not None:
             self._emit(events.NodeFinished(self.id, step.node.name, seconds))
 
@@ -257,7 +257,7 @@ class Running:
         return StageContext(
             node,
             directory=self._make_directory,
-            record=self.record.as_dict,
+            record=lambda: self.recorder.record().as_dict(),
             on_progress=progress if self._on_event is not None else None,
             cancellation=self.cancellation,
         )

@@ -146,7 +146,8 @@ def to_manifest(drafts: Drafts, *, with_defaults: bool = False) -> Manifest:
 
     Args:
         drafts: the graph.
-        with_defaults: also write params that are at their default, so that later releases make the same graph of it.
+        with_defaults: also write params that are at their default, and the versions of stages, so that later releases
+            make the same graph of it.
 
     Raises:
         GraphError: the type of an input has no registered name.
@@ -174,7 +175,7 @@ def to_manifest(drafts: Drafts, *, with_defaults: bool = False) -> Manifest:
         },
         nodes={
             name: NodeDecl(
-                stage=draft.spec.id,
+                stage=str(draft.spec) if with_defaults else draft.spec.id,
                 params=params(draft.stage),
                 inputs={port: _written(drafts, wire) for port, wire in draft.wires.items()},
                 components=dict(draft.components),

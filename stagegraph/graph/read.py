@@ -98,7 +98,11 @@ class _Reader(Faults):
         if isinstance(spec, Fault):
             self.adopt((*path, "stage"), spec)
             return None
-        stage = self._make(spec, declaration.params, (*path, "params"), f"{name} ({spec.id})")
+        params = spec.migrations.migrate(declaration.stage, declaration.params)
+        if isinstance(params, Fault):
+            self.adopt((*path, "params"), params)
+            return None
+        stage = self._make(spec, params, (*path, "params"), f"{name} ({spec.id})")
         # Without valid params the wires can still be checked, so that all faults come at once.
         inputs, components = dict(declaration.inputs), dict(declaration.components)
         return Draft(name, spec, stage, inputs, components, declaration.when, declaration.map)

@@ -386,7 +386,7 @@ def test_a_record_tells_what_was_run() -> None:
         "model": {"kind": "fake.model", "params": {"path": "here", "dtype": "bf16"}}
     }
     assert record["manifest"]["nodes"]["encode"] == {
-        "stage": "fake.encode",
+        "stage": "fake.encode@1",
         "inputs": {"text": "inputs.text"},
         "components": {"encoder": "model"},
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -70,6 +70,11 @@ class LTX2Checkpoint:
         folders = [folder for group in FOLDERS.values() for folder in group if folder in present]
         digests = (f"{folder}={self.checkpoint.fingerprint(folder)}\n" for folder in folders)
         return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    def cache_facts(self) -> Mapping[str, str]:
+        """What changes results beside the weights: where they run, and in which number format."""
+        device, dtype = self._placement()
+        return {"device": device.type, "dtype": str(dtype).removeprefix("torch.")}
 
     @part
     def text_encoder(self) -> parts.TextEncoder:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stagegraph import Check, hookimpl
-from stagegraph_ltx2 import stages, values
+from stagegraph_ltx2 import codecs, stages, values
 from stagegraph_ltx2.component import LTX2Checkpoint
 
 if TYPE_CHECKING:
     import typer
+
+    from stagegraph.artifacts import Codec
 
 GRAPHS = Path(__file__).parent / "graphs"
 
@@ -25,6 +27,12 @@ def stagegraph_types() -> Mapping[str, type]:
         "ltx2.video_latent": values.VideoLatent,
         "ltx2.audio_latent": values.AudioLatent,
     }
+
+
+@hookimpl
+def stagegraph_codecs() -> Iterable[Codec]:
+    """How they are stored."""
+    return codecs.CODECS
 
 
 @hookimpl

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from stagegraph import Check, hookimpl
+from stagegraph_media import codecs
 from stagegraph_media.stages import ReadImage, ReadVideo, WriteVideo
 from stagegraph_media.values import Frames, Image, Waveform
+
+if TYPE_CHECKING:
+    from stagegraph.artifacts import Codec
 
 
 @hookimpl
 def stagegraph_types() -> Mapping[str, type]:
     """The port types that model plugins share."""
     return {"media.frames": Frames, "media.waveform": Waveform, "media.image": Image}
+
+
+@hookimpl
+def stagegraph_codecs() -> Iterable[Codec]:
+    """How they are stored."""
+    return codecs.CODECS
 
 
 @hookimpl

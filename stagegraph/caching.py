@@ -1,0 +1,207 @@
+"""`RunCache`: what an executor asks before it runs a node, and tells after.
+
+::
+
+    key = cache.node_key(step, identities)
+    values = cache.fetch(step, key)
+    if values is None:
+        values = ...  # run the stage
+        cache.save(step, key, values, seconds=...)
+
+`identities` says what flows in: for each input `cache.input_key(value)` of a value that the caller gave, or
+`cache.output_key(step, key, port, value)` of the output that feeds it.
+
+A stage that opts out (`@stage(..., cache=False)`: it reads or writes files, say) always runs, except when its run is
+taken up again and it had returned plain data. What it returns is known by its content.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from stagegraph.artifacts import Codecs
+from stagegraph.errors import ArtifactError, Fault
+from stagegraph.keys import Identities, Keyless, KeyMaker, NodeKey
+from stagegraph.plan import Step
+from stagegraph.store import Also, Store
+from stagegraph.store.runs import NodeRow, Outcome, RunLog
+
+
+class RunCache:
+    """The store as one run sees it. Threads may share it.
+
+    Args:
+        store: where outputs are.
+        codecs: write and read values.
+        components: the components of the graph, by name.
+        log: of the run; without one nothing is recorded of it.
+        on_warning: told about stored values that could not be used; they are made again.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        codecs: Codecs,
+        components: Mapping[str, Any],
+        log: RunLog | None = None,
+        *,
+        on_warning: Callable[[Fault], None] = lambda fault: None,
+    ) -> None:
+        self._store = store
+        self._codecs = codecs
+        self._keys = KeyMaker(codecs, components)
+        self._log = log
+        self._on_warning = on_warning
+        self._with_checkpoint: set[str] = set()
+        self._lock = threading.Lock()
+
+    def input_key(self, value: Any) -> str | None:
+        """What a value is known by: its content. None if it has no codec."""
+        try:
+            return self._codecs.identity(value)
+        except ArtifactError:
+            return None
+
+    def node_key(self, step: Step, identities: Identities) -> NodeKey | Keyless:
+        """The key of a step: what its outputs depend on.
+
+        Args:
+            step: of the plan.
+            identities: for each input that is fed: what its value is known by; several for a port that gathers.
+        """
+        with self._lock:
+            return self._keys.key(step, identities)
+
+    def output_key(self, step: Step, key: NodeKey | Keyless, port: str, value: Any) -> str | None:
+        """What an output is known by: the key of its node; its content if the node has none or opts out."""
+        if isinstance(key, NodeKey) and _reusable(step):
+            return key.output(port)
+        return self.input_key(value)
+
+    def fetch(self, step: Step, key: NodeKey | Keyless) -> tuple[Any, ...] | None:
+        """The values of the output ports; None if the stage has to run."""
+        name = self._name(step, key)
+        entry = self._store.get(name) if name is not None else None
+        if entry is None:
+            return None
+        try:
+            values = self._codecs.unbundle(entry.trees, entry.objects, _types(step))
+        except ArtifactError as error:
+            self._on_warning(error.faults[0])
+            return None
+        if self._log is not None:
+            self._log.reused(self._row(step, key, "reused", name))
+        return values
+
+    def save(
+        self,
+        step: Step,
+        key: NodeKey | Keyless,
+        values: Sequence[Any],
+        *,
+        seconds: float = 0.0,
+        peak_bytes: int = 0,
+    ) -> None:
+        """Store what a stage returned, and in the same transaction that the node is complete.
+
+        Values that no codec writes are not stored, and the record says so.
+
+        Raises:
+            StoreError: neither is recorded.
+        """
+        name = self._name(step, key)
+        bundle, note = None, key.why if isinstance(key, Keyless) else ""
+        if name is not None and (_reusable(step) or all(map(self._codecs.is_plain, values))):
+            try:
+                bundle = self._codecs.bundle(values, _types(step))
+            except ArtifactError as error:
+                note = str(error.faults[0].what)
+        row = self._row(step, key, "ran", name if bundle else None, note, seconds, peak_bytes)
+        if bundle is not None and name is not None:
+            self._store.put(name, bundle.trees, bundle.objects, self._recording(row))
+        elif self._log is not None:
+            self._log.record(row)
+        self._forget_checkpoint(name)
+
+    def checkpoint(self, step: Step, key: NodeKey | Keyless, number: int, value: Any) -> None:
+        """Keep a value for the case that the stage does not come to its end; it takes the place of the one before.
+
+        Args:
+            step: of the plan.
+            key: of the node; one without a key has no checkpoints.
+            number: how far the stage has come.
+            value: plain data or of a type with a codec.
+
+        Raises:
+            ArtifactError: no codec writes it.
+            StoreError: it could not be stored; the one before is still there.
+        """
+        name = self._name(step, key)
+        if name is None:
+            return
+        bundle = self._codecs.bundle([value], [Any])
+        place = _checkpoint(name)
+        row = self._row(step, key, "started", place)
+        self._store.put(place, [number, *bundle.trees], bundle.objects, self._recording(row))
+        with self._lock:
+            self._with_checkpoint.add(name)
+
+    def latest_checkpoint(self, step: Step, key: NodeKey | Keyless) -> tuple[int, Any] | None:
+        """The number and the value of the checkpoint of a node that did not come to its end; None if there is none."""
+        name = self._name(step, key)
+        entry = self._store.get(_checkpoint(name)) if name is not None else None
+        if entry is None or name is None:
+            return None
+        with self._lock:
+            self._with_checkpoint.add(name)
+        number, *trees = entry.trees
+        try:
+            return number, self._codecs.unbundle(trees, entry.objects, [Any])[0]
+        except ArtifactError as error:
+            self._on_warning(error.faults[0])
+            return None
+
+    def _forget_checkpoint(self, name: str | None) -> None:
+        with self._lock:
+            has_one = name in self._with_checkpoint
+            self._with_checkpoint.discard(name or "")
+        if has_one and name is not None:
+            self._store.remove(_checkpoint(name))
+
+    def _recording(self, row: NodeRow) -> Also | None:
+        return self._log.completed(row) if self._log is not None else None
+
+    def _name(self, step: Step, key: NodeKey | Keyless) -> str | None:
+        """Where the outputs of a node are in the store; None if they cannot be there."""
+        if isinstance(key, Keyless):
+            return None
+        if _reusable(step):
+            return f"node/{key.digest}"
+        return f"run/{self._log.id}/{step.node.name}/{key.digest}" if self._log is not None else None
+
+    def _row(
+        self,
+        step: Step,
+        key: NodeKey | Keyless,
+        outcome: Outcome,
+        entry: str | None,
+        note: str = "",
+        seconds: float = 0.0,
+        peak_bytes: int = 0,
+    ) -> NodeRow:
+        digest, ingredients = (key.digest, key.ingredients) if isinstance(key, NodeKey) else (None, {})
+        return NodeRow(step.node.name, outcome, digest, entry, ingredients, note, seconds, peak_bytes)
+
+
+def _reusable(step: Step) -> bool:
+    return bool(getattr(step.node.spec, "cache", True))
+
+
+def _types(step: Step) -> list[Any]:
+    return [port.type for port in step.node.spec.outputs.values()]
+
+
+def _checkpoint(name: str) -> str:
+    return f"checkpoint/{name}"

@@ -1,0 +1,160 @@
+"""`runs`, `show`, `explain`, `diff`, `gc`: what was run, why, and what is kept of it."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import Annotated, Any
+
+import attrs
+import typer
+
+from stagegraph import history
+from stagegraph.cli import output
+from stagegraph.cli.graphs import JsonOption
+from stagegraph.errors import Fault, UsageError
+from stagegraph.history import Cause
+from stagegraph.store import Store
+from stagegraph.store import runs as stored
+from stagegraph.store.runs import NodeRow, RunRow
+
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help='The id of a run, how it begins, or "last".')]
+
+_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+def runs(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many to list.")] = 20, json: JsonOption = False
+) -> None:
+    """List the latest runs."""
+    with Store() as store:
+        listed = [(run, stored.nodes(store, run.id)) for run in stored.recent(store, limit)]
+    if json:
+        output.succeed("runs", {"runs": [_run_dict(run, nodes) for run, nodes in listed]})
+        return
+    rows = [
+        (run.id, _moment(run.record["created"]), run.status, _counts(nodes), run.graph, str(run.folder or ""))
+        for run, nodes in listed
+    ]
+    output.say("\n".join(output.table(rows)) if rows else "no runs are recorded")
+
+
+def show(run: RunArgument = "last", json: JsonOption = False) -> None:
+    """Show a run: its inputs, what each node took, what went wrong."""
+    with Store() as store:
+        row = stored.find(store, run)
+        nodes = stored.nodes(store, row.id)
+    faults = _faults(row)
+    if json:
+        listed = [{**attrs.asdict(node), "ingredients": dict(node.ingredients)} for node in nodes]
+        output.succeed("show", {**_run_dict(row, nodes), "record": row.record, "nodes": listed, "faults": faults})
+        return
+    output.say(f"{row.id}  {row.graph}  {_moment(row.record['created'])}  {row.status}")
+    output.say(f"    folder: {row.folder}")
+    for name, value in row.record["inputs"].items():
+        output.say(f"    {name}: {value}")
+    if nodes:
+        lines = [(n.outcome, n.node, f"{n.seconds:.2f} s", (n.key or "")[:12], n.note) for n in nodes]
+        output.say("\n".join(output.table(lines)))
+    for fault in faults:
+        output.say(f"error[{fault['code']}]: {fault['what']}")
+
+
+def explain(
+    run: RunArgument,
+    node: Annotated[str, typer.Argument(metavar="NODE", help="A node of it.")],
+    json: JsonOption = False,
+) -> None:
+    """Tell why a node ran or was reused: what changed since the run before."""
+    with Store() as store:
+        told = history.explain(store, run, node)
+    if json:
+        output.succeed("explain", attrs.asdict(told))
+        return
+    output.say(f"{told.node} {_VERBS[told.outcome]}: {told.why}" + (f" (run {told.against})" if told.against else ""))
+    _say_causes(told.causes)
+
+
+def diff(
+    first: Annotated[str, typer.Argument(metavar="A", help="A run.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another.")],
+    json: JsonOption = False,
+) -> None:
+    """Tell in what run B differs from run A: params, inputs, weights, versions, code."""
+    with Store() as store:
+        found = history.differences(store, first, second)
+    if json:
+        output.succeed("diff", attrs.asdict(found))
+        return
+    _say_causes(found.causes)
+    for node in found.removed:
+        output.say(f"    {node}: only in {first}")
+    for node in found.added:
+        output.say(f"    {node}: only in {second}")
+    if not (found.causes or found.removed or found.added):
+        output.say("they have the same nodes, with the same keys")
+
+
+def gc(
+    budget: Annotated[
+        str | None, typer.Option(metavar="SIZE", help='What may stay, as in "20GiB"; 20 GiB by default.')
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Remove what was used least recently from the store; what an unfinished run needs stays."""
+    limit = _bytes(budget) if budget is not None else None
+    with Store() as store:
+        freed = store.gc(limit)
+    if json:
+        output.succeed("gc", attrs.asdict(freed))
+    else:
+        output.say(f"removed {freed.entries} entries, {_size(freed.bytes)}; {_size(freed.left)} are left")
+
+
+_VERBS = {"ran": "ran", "reused": "was reused", "started": "has started"}
+
+
+def _say_causes(causes: tuple[Cause, ...]) -> None:
+    for cause in causes:
+        output.say(f"    {cause}")
+
+
+def _counts(nodes: list[NodeRow]) -> str:
+    ran = sum(node.outcome == "ran" for node in nodes)
+    reused = sum(node.outcome == "reused" for node in nodes)
+    return f"{ran} ran, {reused} reused"
+
+
+def _run_dict(run: RunRow, nodes: list[NodeRow]) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "graph": run.graph,
+        "created": run.record["created"],
+        "status": run.status,
+        "folder": run.folder,
+        "ran": sum(node.outcome == "ran" for node in nodes),
+        "reused": sum(node.outcome == "reused" for node in nodes),
+    }
+
+
+def _faults(run: RunRow) -> list[dict[str, Any]]:
+    """What the run ended with, if it failed."""
+    ends = [event for event in stored.events(run.folder) if event.get("event") == "run_failed"] if run.folder else []
+    faults: list[dict[str, Any]] = ends[-1]["faults"] if ends and run.status == "failed" else []
+    return faults
+
+
+def _moment(created: str) -> str:
+    return datetime.datetime.fromisoformat(created).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(B|[KMGT]iB)?", text.strip())
+    if match is None:
+        raise UsageError(Fault("usage", f'--budget "{text}" is no size', fix="write a number and a unit, as in 20GiB"))
+    return int(float(match[1]) * _UNITS[match[2] or "B"])
+
+
+def _size(count: int) -> str:
+    unit, factor = next(((u, f) for u, f in reversed(_UNITS.items()) if count >= f), ("B", 1))
+    return f"{count} B" if unit == "B" else f"{count / factor:.1f} {unit}"

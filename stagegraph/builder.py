@@ -24,6 +24,7 @@ import attrs
 
 from stagegraph import manifest as manifests
 from stagegraph import plan as plans
+from stagegraph.caching import Caching
 from stagegraph.components import Pool
 from stagegraph.context import Cancellation
 from stagegraph.errors import Fault, GraphError, ManifestError, suggest
@@ -243,6 +244,7 @@ class Graph:
         pool: Pool | None = None,
         directory: Path | Callable[[str], Path] | None = None,
         cancellation: Cancellation | None = None,
+        caching: Caching | None = None,
         **inputs: Any,
     ) -> Run:
         """Run the graph.
@@ -251,13 +253,13 @@ class Graph:
             outputs: the names of outputs, or nodes, to make; the graph's outputs if None.
             given: values of outputs of nodes (`node.port`), in place of running the nodes.
             lanes: run steps at the same time, in threads, within these lanes; one after another if None.
-            on_event, pool, directory, cancellation: as `executors.serial.run`.
+            on_event, pool, directory, cancellation, caching: as `executors.serial.run`.
             inputs: the graph's inputs by name.
         """
         given = given or {}
         plan = plans.make(self.bind(), outputs, given)
         options: dict[str, Any] = {"given": given, "on_event": on_event, "pool": pool}
-        options |= {"directory": directory, "cancellation": cancellation}
+        options |= {"directory": directory, "cancellation": cancellation, "caching": caching}
         if lanes is None:
             return serial.run(plan, inputs, **options)
         return threads.run(plan, inputs, lanes=lanes, **options)

@@ -19,14 +19,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import attrs
 
 from stagegraph.artifacts import Codecs
 from stagegraph.errors import ArtifactError, Fault
 from stagegraph.keys import Identities, Keyless, KeyMaker, NodeKey
 from stagegraph.plan import Step
+from stagegraph.record import Recorder
 from stagegraph.store import Also, Store
-from stagegraph.store.runs import NodeRow, Outcome, RunLog
+from stagegraph.store.runs import NodeRow, Outcome, RunLog, begin
 
 
 class RunCache:
@@ -56,6 +60,16 @@ class RunCache:
         self._on_warning = on_warning
         self._with_checkpoint: set[str] = set()
         self._lock = threading.Lock()
+
+    def told(self, event: Mapping[str, Any]) -> None:
+        """Keep an event of the run."""
+        if self._log is not None:
+            self._log.event(event)
+
+    def finish(self, record: Mapping[str, Any]) -> None:
+        """Keep how the run ended."""
+        if self._log is not None:
+            self._log.finish(record)
 
     def input_key(self, value: Any) -> str | None:
         """What a value is known by: its content. None if it has no codec."""
@@ -200,8 +214,42 @@ def _reusable(step: Step) -> bool:
 
 
 def _types(step: Step) -> list[Any]:
-    return [port.type for port in step.node.spec.outputs.values()]
+    return [step.node.output_type(port) for port in step.node.spec.outputs]
 
 
 def _checkpoint(name: str) -> str:
     return f"checkpoint/{name}"
+
+
+@attrs.frozen
+class Caching:
+    """How runs use a store: what an executor is given to keep outputs and use them again.
+
+    Attributes:
+        store: where outputs are kept.
+        codecs: write and read values.
+        recorded: whether each run is recorded as well, in its folder and in the index of the store.
+    """
+
+    store: Store
+    codecs: Codecs
+    recorded: bool = True
+
+    def begin(
+        self, recorder: Recorder, inputs: Mapping[str, Any], folder: Callable[[], Path], warn: Callable[[Fault], None]
+    ) -> RunCache:
+        """The cache of a run that begins now.
+
+        Args:
+            recorder: of the run.
+            inputs: the values of the graph's inputs.
+            folder: gives the run's own folder.
+            warn: told about stored values that could not be used.
+        """
+        graph = recorder.plan.graph
+        log = None
+        if self.recorded:
+            types = {name: input.type for name, input in graph.inputs.items()}
+            record = recorder.record().as_dict()
+            log = begin(self.store, self.codecs, record, inputs, types, folder())
+        return RunCache(self.store, self.codecs, graph.components, log, on_warning=warn)

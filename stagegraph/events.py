@@ -79,6 +79,20 @@ class NodeFinished(Event):
 
 
 @attrs.frozen
+class NodeReused(Event):
+    """The outputs were kept from an earlier run; the stage was not called."""
+
+    node: str
+
+
+@attrs.frozen
+class CacheWarning(Event):
+    """Something kept could not be used, or something could not be kept; the stage ran instead."""
+
+    fault: Fault
+
+
+@attrs.frozen
 class NodeSkipped(Event):
     """The stage was not called: a condition did not hold, or what it needs was skipped."""
 

@@ -30,6 +30,12 @@ class Lines:
                 tell(f"done     {event.node}  {event.seconds:.1f} s")
             case events.NodeFailed():
                 tell(f"failed   {event.node}")
+            case events.NodeReused():
+                tell(f"reused   {event.node}")
+            case events.NodeSkipped():
+                tell(f"skipped  {event.node}: {event.why}")
+            case events.CacheWarning():
+                tell(str(event.fault).replace("error[", "warning[", 1))
 
 
 class Bars:
@@ -70,10 +76,19 @@ class Bars:
                 self._progress.update(task, total=event.total, completed=event.done)
                 if event.message:
                     self._progress.update(task, note=event.message)
+            case events.NodeReused():
+                self._line(event.node, "reused")
+            case events.NodeSkipped():
+                self._line(event.node, f"skipped: {event.why}")
+            case events.CacheWarning():
+                self._progress.console.print(str(event.fault).replace("error[", "warning[", 1), markup=False)
             case events.NodeFinished():
                 task = self._tasks[event.node]
                 total = self._progress.tasks[self._progress.task_ids.index(task)].total
                 self._progress.update(task, completed=total)
+
+    def _line(self, node: str, note: str) -> None:
+        self._progress.add_task(f"[bold]{node}[/]", total=1, completed=1, note=note)
 
 
 def on_screen() -> Bars | Lines:

@@ -12,6 +12,8 @@ import typer
 
 from stagegraph import events, yaml
 from stagegraph import plan as plans
+from stagegraph.artifacts import Codecs
+from stagegraph.caching import Caching
 from stagegraph.cli import output
 from stagegraph.cli.graphs import JsonOption, ManifestArgument, SetOption
 from stagegraph.cli.progress import on_screen
@@ -20,6 +22,7 @@ from stagegraph.events import Event
 from stagegraph.executors import serial, threads
 from stagegraph.executors.checks import read_values
 from stagegraph.record import plain
+from stagegraph.store import Store
 from stagegraph.sweeps import sweep
 
 
@@ -63,6 +66,14 @@ def run(
     parallel: Annotated[
         bool, typer.Option("--parallel", help="Run what is independent at the same time, in threads.")
     ] = False,
+    cache: Annotated[
+        bool,
+        typer.Option(
+            "--cache/--no-cache",
+            help="Keep the outputs of stages, use them again when nothing that they depend on has changed, and record "
+            "the run for `stagegraph runs`, `show`, `explain` and `diff`.",
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -77,10 +88,10 @@ def run(
     values = {name: yaml.typed(value[1:]) if value.startswith("@@") else value for name, value in values.items()}
     plan = plans.make(graph, target)
     directory = RunDirectory(runs_dir, graph.name)
-    listener = _listener(quiet, json)
-    with listener as on_event:
-        execute = threads.run if parallel else serial.run
-        finished = execute(plan, values, on_event=on_event, directory=directory)
+    execute = threads.run if parallel else serial.run
+    with Store() if cache else nullcontext() as store, _listener(quiet, json) as on_event:
+        caching = Caching(store, Codecs(workspace.registry.codecs.values())) if store is not None else None
+        finished = execute(plan, values, on_event=on_event, directory=directory, caching=caching)
     results = {name: plain(value) for name, value in finished.outputs.items()}
     if directory.path is not None:
         text = jsonlib.dumps(finished.record.as_dict(), indent=2, ensure_ascii=False)

@@ -13,12 +13,14 @@ from typing import Any
 import attrs
 
 from stagegraph import events
+from stagegraph.caching import Caching
 from stagegraph.components import Pool
 from stagegraph.context import Cancellation, StageContext
-from stagegraph.errors import Cancelled, Fault, StageError, StagegraphError
+from stagegraph.errors import Cancelled, Fault, StageError, StagegraphError, StoreError
 from stagegraph.events import Event, Listener
 from stagegraph.executors.result import Outputs, Run
 from stagegraph.graph import INPUTS, PartRef, Ref
+from stagegraph.keys import Identities
 from stagegraph.plan import Plan, Step
 from stagegraph.ports import holds, type_name
 from stagegraph.record import new_run_id, start, summary
@@ -31,8 +33,28 @@ class _Skipped:
         self.why = why
 
 
-#: What `run` of a step is given: the values of its inputs, and of its variadic input.
-Call = tuple[dict[str, Any], tuple[Any, ...]]
+@attrs.frozen(eq=False)
+class Call:
+    """What `run` of a step is given: the values of its inputs, and of its variadic input.
+
+    `identities` tells what each of them is known by; None if nothing is kept.
+    """
+
+    arguments: dict[str, Any]
+    rest: tuple[Any, ...]
+    identities: Identities | None
+
+
+@attrs.frozen(eq=False)
+class Done:
+    """What a step produced: a value, and what it is known by, for each output port.
+
+    `seconds` is the time of the stage, None if its outputs were kept from an earlier run.
+    """
+
+    values: tuple[Any, ...]
+    identities: tuple[str | None, ...]
+    seconds: float | None
 
 
 class Running:
@@ -47,6 +69,7 @@ class Running:
         pool: where components are kept; with one, they outlive the run.
         directory: the run's own folder, or what makes it from the run's id.
         cancellation: a flag that stops the run.
+        caching: where outputs are kept and used again.
     """
 
     def __init__(
@@ -58,6 +81,7 @@ class Running:
         pool: Pool | None,
         directory: Path | Callable[[str], Path] | None,
         cancellation: Cancellation,
+        caching: Caching | None = None,
     ) -> None:
         self.plan = plan
         self.id = new_run_id()
@@ -76,6 +100,13 @@ class Running:
                 self._values[slot] = inputs.get(source.port)
         for slot, value in given.items():
             self._values[slot] = value
+        self._identities: list[str | None] = [None] * len(plan.slots)
+        self._cache = caching.begin(self.recorder, inputs, self._make_directory, self._warn) if caching else None
+        if self._cache is not None:
+            made = {slot for step in plan.steps for slot in step.writes}
+            for slot in range(len(plan.slots)):
+                if slot not in made:
+                    self._identities[slot] = self._cache.input_key(self._values[slot])
         self._readers = list(plan.readers)
         self._borrowers = dict(plan.borrowers)
         self._begin = time.perf_counter()
@@ -95,18 +126,22 @@ class Running:
         values = {name: self._values[slot] for name, slot in self.plan.outputs.items()}
         skipped = {name: value.why for name, value in values.items() if isinstance(value, _Skipped)}
         made = {name: value for name, value in values.items() if name not in skipped}
+        if self._cache is not None:
+            self._cache.finish(self.recorder.record().as_dict())
         return Run(self.id, Outputs(made, skipped), self.recorder)
 
     def fail(self, error: BaseException) -> BaseException:
         """Tell that the run ends without a result; gives what to raise."""
-        if isinstance(error, (Cancelled, KeyboardInterrupt)):
-            self.recorder.status = "cancelled"
+        cancelled = isinstance(error, (Cancelled, KeyboardInterrupt))
+        self.recorder.status = "cancelled" if cancelled else "failed"
+        if cancelled:
             self._emit(events.RunCancelled(self.id))
-            interrupted = Cancelled(Fault("cancelled", "the run was interrupted"))
-            return error if isinstance(error, Cancelled) else interrupted
-        self.recorder.status = "failed"
-        if isinstance(error, StagegraphError):
+        elif isinstance(error, StagegraphError):
             self._emit(events.RunFailed(self.id, error.faults))
+        if self._cache is not None:
+            self._cache.finish(self.recorder.record().as_dict())
+        if isinstance(error, KeyboardInterrupt):
+            return Cancelled(Fault("cancelled", "the run was interrupted"))
         return error
 
     # One step
@@ -123,36 +158,73 @@ class Running:
         values = self._values
         # An optional input of which the node was skipped takes its default.
         arguments = {name: value for name, slot in step.reads if type(value := values[slot]) is not _Skipped}
-        if not step.rest:
-            return arguments, ()
-        return arguments, tuple(value for slot in step.rest if type(value := values[slot]) is not _Skipped)
+        rest = tuple(value for slot in step.rest if type(value := values[slot]) is not _Skipped) if step.rest else ()
+        return Call(arguments, rest, self._known_by(step, arguments) if self._cache is not None else None)
 
-    def call(self, step: Step, number: int, call: Call) -> tuple[tuple[Any, ...], float]:
-        """Lend the components, call the stage, check its outputs; from any thread.
+    def call(self, step: Step, number: int, call: Call) -> Done:
+        """Take the outputs that were kept, or lend the components and call the stage; from any thread.
 
         Args:
             step: of the plan.
             number: of the step, from 1.
             call: what `prepare` gave.
-
-        Returns:
-            The outputs, and the seconds that the stage took.
         """
-        arguments, rest = call
+        cache = self._cache
+        if cache is None or call.identities is None:
+            values, seconds = self._run(step, number, call)
+            return Done(values, (None,) * len(values), seconds)
+        key = cache.node_key(step, call.identities)
+        kept = cache.fetch(step, key)
+        if kept is not None:
+            produced, took = kept, None
+        else:
+            produced, took = self._run(step, number, call)
+            try:
+                cache.save(step, key, produced, seconds=took)
+            except StoreError as error:  # the run goes on: what it made is in memory
+                self._warn(error.faults[0])
+        ports = step.node.spec.outputs
+        identities = (cache.output_key(step, key, port, v) for port, v in zip(ports, produced, strict=True))
+        return Done(produced, tuple(identities), took)
+
+    def _run(self, step: Step, number: int, call: Call) -> tuple[tuple[Any, ...], float]:
         lent = self._lend(step)
         if self._on_event is not None:
             self._emit(events.NodeStarted(self.id, step.node.name, str(step.node.spec), number))
         begin = time.perf_counter()
         each = self._call_for_each if step.node.map else self._call_once
-        produced = each(step, arguments, rest, lent)
+        produced = each(step, call.arguments, call.rest, lent)
         return produced, time.perf_counter() - begin
 
-    def commit(self, step: Step, produced: tuple[Any, ...], seconds: float) -> None:
+    def commit(self, step: Step, done: Done) -> None:
         """Keep what a step produced as far as somebody reads it, and let go of what nobody needs any more."""
-        self._commit(step, produced)
-        self.recorder.seconds[step.node.name] = round(seconds, 6)
+        if self._cache is not None:
+            for slot, identity in zip(step.writes, done.identities, strict=True):
+                if slot is not None:
+                    self._identities[slot] = identity
+        self._commit(step, done.values)
+        if done.seconds is None:
+            self._emit(events.NodeReused(self.id, step.node.name))
+            return
+        self.recorder.seconds[step.node.name] = round(done.seconds, 6)
         if self._on_event is not None:
-            self._emit(events.NodeFinished(self.id, step.node.name, seconds))
+            self._emit(events.NodeFinished(self.id, step.node.name, done.seconds))
+
+    def _known_by(self, step: Step, arguments: Mapping[str, Any]) -> Identities:
+        """What flows into a step is known by; a list that is mapped over is another thing than a list that is not."""
+        known: dict[str, str | tuple[str, ...] | None] = {
+            name: self._identities[slot] for name, slot in step.reads if name in arguments
+        }
+        for port in step.node.spec.inputs.values():
+            if port.variadic:
+                parts = [self._identities[s] for s in step.rest if type(self._values[s]) is not _Skipped]
+                known[port.name] = None if None in parts else tuple(part for part in parts if part is not None)
+        if step.node.map:
+            known["for each"] = ", ".join(step.node.map)
+        return known
+
+    def _warn(self, fault: Fault) -> None:
+        self._emit(events.CacheWarning(self.id, fault))
 
     def reject(self, step: Step, error: BaseException) -> None:
         """Tell that a step failed."""
@@ -271,6 +343,8 @@ class Running:
             return directory
 
     def _emit(self, event: Event) -> None:
+        if self._cache is not None:
+            self._cache.told(events.as_dict(event))
         if self._on_event is not None:
             with self._telling:
                 self._on_event(event)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from stagegraph.caching import Caching
 from stagegraph.components import Pool
 from stagegraph.context import Cancellation
 from stagegraph.events import Listener
@@ -25,6 +26,7 @@ def run(
     pool: Pool | None = None,
     directory: Path | Callable[[str], Path] | None = None,
     cancellation: Cancellation | None = None,
+    caching: Caching | None = None,
 ) -> Run:
     """Run a plan.
 
@@ -37,6 +39,7 @@ def run(
         directory: the run's own folder, or what makes it from the run's id when a stage first asks for it. By default
             `runs/<graph>-<id>` below the current folder.
         cancellation: a flag that stops the run.
+        caching: where outputs are kept and used again; nothing is kept by default.
 
     Raises:
         InputError: an input that is missing, unknown or of the wrong type; nothing has run.
@@ -47,7 +50,7 @@ def run(
     """
     values, brought = check_inputs(plan, inputs), check_given(plan, given or {})
     preflight(plan)
-    running = Running(plan, values, brought, on_event, pool, directory, cancellation or Cancellation())
+    running = Running(plan, values, brought, on_event, pool, directory, cancellation or Cancellation(), caching)
     running.begin()
     try:
         for number, step in enumerate(plan.steps, 1):
@@ -55,13 +58,13 @@ def run(
             if call is None:
                 continue
             try:
-                produced, seconds = running.call(step, number, call)
+                done = running.call(step, number, call)
             except Exception as error:
                 running.reject(step, error)
                 raise
             del call  # nothing but the run may hold values when it lets go of them
-            running.commit(step, produced, seconds)
-            del produced
+            running.commit(step, done)
+            del done
     except BaseException as error:
         raise running.fail(error) from error.__cause__
     return running.finish()

@@ -16,6 +16,7 @@ from typing import Any
 
 import attrs
 
+from stagegraph.caching import Caching
 from stagegraph.components import Pool
 from stagegraph.context import Cancellation
 from stagegraph.errors import Cancelled
@@ -50,6 +51,7 @@ def run(
     pool: Pool | None = None,
     directory: Path | Callable[[str], Path] | None = None,
     cancellation: Cancellation | None = None,
+    caching: Caching | None = None,
 ) -> Run:
     """Run a plan; the arguments and errors are those of `executors.serial.run`, and `lanes` bounds what runs at once.
 
@@ -58,7 +60,7 @@ def run(
     """
     values, brought = check_inputs(plan, inputs), check_given(plan, given or {})
     preflight(plan)
-    running = Running(plan, values, brought, on_event, pool, directory, cancellation or Cancellation())
+    running = Running(plan, values, brought, on_event, pool, directory, cancellation or Cancellation(), caching)
     return _Threads(running, lanes or Lanes()).run()
 
 
@@ -139,7 +141,7 @@ class _Threads:
             self._running.reject(step, result)
             self._errors.append(result)
             return
-        self._running.commit(step, *result)
+        self._running.commit(step, result)
         self._release_readers(i)
 
     def _release_readers(self, i: int) -> None:

@@ -1,0 +1,164 @@
+"""Runs that keep outputs: what has not changed is not done again, in both executors; and nothing wrong is ever used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import stagegraph as sg
+from stagegraph import Lanes, events
+from stagegraph.artifacts import Codecs
+from stagegraph.caching import Caching
+from stagegraph.store import Store
+from stagegraph.store import runs as stored
+
+CALLS: list[str] = []
+
+
+@sg.stage("cached.shout", version=1)
+class Shout:
+    """Say it louder."""
+
+    times: int = sg.param(default=1)
+
+    def run(self, text: str) -> str:
+        """Shout."""
+        CALLS.append("shout")
+        return text.upper() + "!" * self.times
+
+
+@sg.stage("cached.join", version=1)
+def join(*texts: str) -> str:
+    """Join texts."""
+    CALLS.append("join")
+    return " ".join(texts)
+
+
+@sg.stage("cached.save", version=1, cache=False)
+def save(text: str) -> int:
+    """Do something outside."""
+    CALLS.append("save")
+    return len(text)
+
+
+@pytest.fixture(params=[None, Lanes(cpu=2)], ids=["serial", "threads"])
+def lanes(request: pytest.FixtureRequest) -> Lanes | None:
+    """Both executors."""
+    return request.param
+
+
+@pytest.fixture
+def caching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caching]:
+    """A store of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    CALLS.clear()
+    with Store(tmp_path / "store") as store:
+        yield Caching(store, Codecs())
+
+
+def graph(times: int = 1) -> sg.Graph:
+    """Two texts are shouted, joined and saved."""
+    g = sg.Graph("cached")
+    a = g.add(Shout(times=times), name="a", text=g.input("a", str))
+    b = g.add(Shout(), name="b", text=g.input("b", str))
+    both = g.add(join, name="both", texts=[a, b, sg.constant("end")])
+    g.output("text", both)
+    g.output("length", g.add(save, name="save", text=both))
+    return g
+
+
+def calls() -> list[str]:
+    """The stages that were called since the last look."""
+    seen = sorted(CALLS)
+    CALLS.clear()
+    return seen
+
+
+def test_a_second_run_calls_only_what_opts_out(caching: Caching, lanes: Lanes | None) -> None:
+    """The outputs are the same; events tell what was reused."""
+    first = graph().run(a="x", b="y", lanes=lanes, caching=caching)
+    assert calls() == ["join", "save", "shout", "shout"]
+    told: list[events.Event] = []
+    second = graph().run(a="x", b="y", lanes=lanes, caching=caching, on_event=told.append)
+    assert calls() == ["save"]
+    assert dict(second.outputs) == dict(first.outputs) == {"text": "X! Y! end", "length": 9}
+    assert {event.node for event in told if isinstance(event, events.NodeReused)} == {"a", "b", "both"}
+
+
+def test_what_depends_on_a_change_runs_again_and_nothing_else(caching: Caching, lanes: Lanes | None) -> None:
+    """An input, then a param."""
+    graph().run(a="x", b="y", lanes=lanes, caching=caching)
+    calls()
+    assert graph().run(a="x", b="z", lanes=lanes, caching=caching)["text"] == "X! Z! end"
+    assert calls() == ["join", "save", "shout"]
+    assert graph(times=2).run(a="x", b="z", lanes=lanes, caching=caching)["text"] == "X!! Z! end"
+    assert calls() == ["join", "save", "shout"]
+
+
+def test_an_equal_output_of_other_nodes_is_the_same_value(caching: Caching) -> None:
+    """Nodes are known by what they do, not by their names: the same stage with the same inputs runs once."""
+    graph().run(a="x", b="y", caching=caching)
+    calls()
+    g = sg.Graph("another")
+    g.output("text", g.add(Shout(), name="other", text=g.input("text", str)))
+    assert g.run(text="x", caching=caching)["text"] == "X!"
+    assert calls() == []
+
+
+def test_mapped_nodes_are_kept_as_a_whole(caching: Caching, lanes: Lanes | None) -> None:
+    """Lists come back as lists; another item makes another key."""
+    g = sg.Graph("mapped")
+    g.output("texts", g.add(Shout(), map=["text"], text=g.input("texts", list[str])))
+    for expected in (["shout", "shout"], []):
+        assert g.run(texts=["a", "b"], lanes=lanes, caching=caching)["texts"] == ["A!", "B!"]
+        assert calls() == expected
+    assert g.run(texts=["a"], lanes=lanes, caching=caching)["texts"] == ["A!"]
+    assert calls() == ["shout"]
+
+
+def test_damaged_outputs_are_made_again_with_a_warning(caching: Caching, tmp_path: Path) -> None:
+    """Whatever stands in the files of the store, wrong bytes are never used."""
+
+    @sg.stage("cached.bytes", version=1)
+    def make(text: str) -> bytes:
+        """Make bytes that are stored in a file."""
+        CALLS.append("bytes")
+        return text.encode() * 100_000
+
+    g = sg.Graph("bytes")
+    g.output("data", g.add(make, text=g.input("text", str)))
+    first = g.run(text="abc", caching=caching)["data"]
+    objects = [path for path in (tmp_path / "store").rglob("*") if path.is_file() and path.stat().st_size == len(first)]
+    assert objects
+    for path in objects:
+        path.chmod(0o644)
+        path.write_bytes(b"x" * len(first))
+    calls()
+    assert g.run(text="abc", caching=caching)["data"] == first
+    assert calls() == ["bytes"]
+
+
+def test_runs_are_recorded_with_their_nodes(caching: Caching, lanes: Lanes | None) -> None:
+    """What ran, what was reused, how it ended; also of a run that failed."""
+    graph().run(a="x", b="y", lanes=lanes, caching=caching)
+    second = graph().run(a="x", b="y", lanes=lanes, caching=caching)
+    assert {row.node: row.outcome for row in stored.nodes(caching.store, second.id)} == {
+        "a": "reused",
+        "b": "reused",
+        "both": "reused",
+        "save": "ran",
+    }
+    assert stored.find(caching.store, second.id).status == "finished"
+
+    @sg.stage("cached.fail", version=1)
+    def fail(text: str) -> str:
+        """Fail."""
+        raise ValueError("no")
+
+    g = sg.Graph("failing")
+    g.output("text", g.add(fail, text=g.input("text", str)))
+    with pytest.raises(sg.StagegraphError):
+        g.run(text="x", lanes=lanes, caching=caching)
+    assert stored.recent(caching.store, 1)[0].status == "failed"

@@ -5,21 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from stagegraph.errors import Fault, StoreError
 
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_SQLITE: Final = {
-    sqlite3.SQLITE_FULL: "store_full",
-    sqlite3.SQLITE_IOERR_SHMSIZE: "store_full",  # no space for the memory that the processes share
-    sqlite3.SQLITE_BUSY: "store_busy",
-    sqlite3.SQLITE_LOCKED: "store_busy",
-    sqlite3.SQLITE_CORRUPT: "store_corrupt",
-    sqlite3.SQLITE_NOTADB: "store_corrupt",
-}
+_Maker = Callable[[Path, str], Fault]
 
 
 @contextlib.contextmanager
@@ -28,23 +20,44 @@ def told(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _failure(folder, "store_full" if error.errno in _FULL else "store_failed", str(error)) from error
+        fault: _Maker = _full if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else _failed
+        raise StoreError(fault(folder, str(error))) from error
     except sqlite3.Error as error:
         number = getattr(error, "sqlite_errorcode", 0)
-        code = _SQLITE.get(number) or _SQLITE.get(number & 0xFF, "store_failed")  # else its family decides
-        raise _failure(folder, code, f"{type(error).__name__}: {error}") from error
+        fault = _SQLITE.get(number) or _SQLITE.get(number & 0xFF, _failed)  # else its family decides
+        raise StoreError(fault(folder, f"{type(error).__name__}: {error}")) from error
 
 
 def corrupt(folder: Path, what: str) -> StoreError:
     """The error about something in the store that nobody put there."""
-    return _failure(folder, "store_corrupt", what)
+    return StoreError(_corrupt(folder, what))
 
 
-def _failure(folder: Path, code: str, what: str) -> StoreError:
-    why, fix = {
-        "store_full": ("the disk has no space left", "free some space, or run: stagegraph gc --budget 1GiB"),
-        "store_busy": ("another process has been writing to it for half a minute", "try again"),
-        "store_corrupt": ("a disk, or somebody, changed it", f'move it away: mv "{folder}" "{folder}.bad"'),
-        "store_failed": ("the operating system refused", f'ls -ld "{folder}"'),
-    }[code]
-    return StoreError(Fault(code, f"the store failed: {what}", where=str(folder), why=why, fix=fix))
+def _full(folder: Path, what: str) -> Fault:
+    fix = "free some space, or run: stagegraph gc --budget 1GiB"
+    return Fault("store_full", f"the store failed: {what}", str(folder), "the disk has no space left", fix)
+
+
+def _busy(folder: Path, what: str) -> Fault:
+    why = "another process has been writing to it for half a minute"
+    return Fault("store_busy", f"the store failed: {what}", str(folder), why, "try again")
+
+
+def _corrupt(folder: Path, what: str) -> Fault:
+    fix = f'move it away: mv "{folder}" "{folder}.bad"'
+    return Fault("store_corrupt", f"the store failed: {what}", str(folder), "a disk, or somebody, changed it", fix)
+
+
+def _failed(folder: Path, what: str) -> Fault:
+    why = "the operating system refused"
+    return Fault("store_failed", f"the store failed: {what}", str(folder), why, f'ls -ld "{folder}"')
+
+
+_SQLITE: Final[Mapping[int, _Maker]] = {
+    sqlite3.SQLITE_FULL: _full,
+    sqlite3.SQLITE_IOERR_SHMSIZE: _full,  # no space for the memory that the processes share
+    sqlite3.SQLITE_BUSY: _busy,
+    sqlite3.SQLITE_LOCKED: _busy,
+    sqlite3.SQLITE_CORRUPT: _corrupt,
+    sqlite3.SQLITE_NOTADB: _corrupt,
+}

@@ -12,6 +12,7 @@ from safetensors.torch import load
 
 from stagegraph.errors import ArtifactError
 from stagegraph_ltx2.codecs import CODECS
+from stagegraph_ltx2.component import LTX2Checkpoint
 from stagegraph_ltx2.shapes import PixelShape
 from stagegraph_ltx2.values import AudioLatent, LatentState, TextContext, VideoLatent
 
@@ -124,3 +125,9 @@ def test_an_empty_tensor_is_refused() -> None:
     codec = CODECS[3]
     with pytest.raises(ArtifactError, match="it is empty"):
         codec.decode(bytearray(b"".join(codec.encode(AudioLatent(torch.zeros(1, 0, 4))))))
+
+
+@pytest.mark.parametrize(("dtype", "told"), [("auto", "float32"), ("bf16", "bfloat16")])
+def test_a_checkpoint_says_what_changes_results_beside_the_weights(dtype: str, told: str) -> None:
+    """Its number format and kind of device, resolved; outputs made with another are not reused."""
+    assert LTX2Checkpoint(device="cpu", dtype=dtype).cache_facts() == {"device": "cpu", "dtype": told}

@@ -89,7 +89,7 @@ class NodeReused(Event):
 class CacheWarning(Event):
     """Something kept could not be used, or something could not be kept; the stage ran instead."""
 
-    fault: Fault
+    faults: tuple[Fault, ...]
 
 
 @attrs.frozen

@@ -35,7 +35,7 @@ class Lines:
             case events.NodeSkipped():
                 tell(f"skipped  {event.node}: {event.why}")
             case events.CacheWarning():
-                tell(str(event.fault).replace("error[", "warning[", 1))
+                tell(_warning(event))
 
 
 class Bars:
@@ -81,7 +81,7 @@ class Bars:
             case events.NodeSkipped():
                 self._line(event.node, f"skipped: {event.why}")
             case events.CacheWarning():
-                self._progress.console.print(str(event.fault).replace("error[", "warning[", 1), markup=False)
+                self._progress.console.print(_warning(event), markup=False)
             case events.NodeFinished():
                 task = self._tasks[event.node]
                 total = self._progress.tasks[self._progress.task_ids.index(task)].total
@@ -89,6 +89,10 @@ class Bars:
 
     def _line(self, node: str, note: str) -> None:
         self._progress.add_task(f"[bold]{node}[/]", total=1, completed=1, note=note)
+
+
+def _warning(event: events.CacheWarning) -> str:
+    return "\n".join(str(fault).replace("error[", "warning[", 1) for fault in event.faults)
 
 
 def on_screen() -> Bars | Lines:

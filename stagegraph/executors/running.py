@@ -224,7 +224,7 @@ class Running:
         return known
 
     def _warn(self, fault: Fault) -> None:
-        self._emit(events.CacheWarning(self.id, fault))
+        self._emit(events.CacheWarning(self.id, (fault,)))
 
     def reject(self, step: Step, error: BaseException) -> None:
         """Tell that a step failed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -41,11 +42,15 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_of_a_page_runs_as_one_program(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_of_a_page_runs_as_one_program(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The blocks run in order; what a comment behind a print says is what is printed."""
     program = "\n".join(blocks(page, "python"))
-    names: dict[str, object] = {"__name__": "documentation"}
-    exec(compile(program, page.name, "exec"), names)
+    module = f"page_{page.stem.replace('-', '_')}"
+    (tmp_path / f"{module}.py").write_text(program, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    names = vars(importlib.import_module(module))
     printed = capsys.readouterr().out
     for said in re.findall(r"^ *print\(.*\)  # (?=[A-Z]\w+\(|error)(.*)$", program, re.M):
         assert said in printed

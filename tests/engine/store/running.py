@@ -166,7 +166,7 @@ def execute(plan: Plan, cache: RunCache, text: str) -> Iterator[str]:
 
 def record_of(plan: Plan, text: str) -> RunRecord:
     """A record that begins now."""
-    return start(new_run_id(), plan, {"text": text})
+    return start(new_run_id(), plan, {"text": text}).record()
 
 
 def run(store: Store, plan: Plan, folder: Path, text: str = "hello") -> tuple[str, list[str]]:
@@ -174,6 +174,5 @@ def run(store: Store, plan: Plan, folder: Path, text: str = "hello") -> tuple[st
     record = record_of(plan, text)
     log = runs.begin(store, Codecs(), record.as_dict(), {"text": text}, {"text": str}, folder / record.id)
     ran = list(execute(plan, RunCache(store, Codecs(), plan.graph.components, log), text))
-    record.status = "finished"
-    log.finish(record.as_dict())
+    log.finish(attrs.evolve(record, status="finished").as_dict())
     return record.id, ran

@@ -25,12 +25,12 @@ from typing import Any
 import attrs
 
 from stagegraph.artifacts import Codecs
-from stagegraph.errors import ArtifactError, Fault
+from stagegraph.errors import ArtifactError, Fault, StoreError
 from stagegraph.keys import Identities, Keyless, KeyMaker, NodeKey
 from stagegraph.plan import Step
 from stagegraph.record import Recorder
 from stagegraph.store import Also, Store
-from stagegraph.store.runs import NodeRow, Outcome, RunLog, begin
+from stagegraph.store.runs import NodeRow, Outcome, RunLog, StoredRun, begin
 
 
 class RunCache:
@@ -222,6 +222,26 @@ def _checkpoint(name: str) -> str:
 
 
 @attrs.frozen
+class Checkpoints:
+    """The checkpoints of one node of a run."""
+
+    cache: RunCache
+    step: Step
+    key: NodeKey | Keyless
+
+    def put(self, number: int, value: Any, warn: Callable[[Fault], None]) -> None:
+        """Keep a value; if that fails the stage goes on, and only the way back is missing."""
+        try:
+            self.cache.checkpoint(self.step, self.key, number, value)
+        except (ArtifactError, StoreError) as error:
+            warn(error.faults[0])
+
+    def latest(self) -> tuple[int, Any] | None:
+        """The last one, if the node did not come to its end."""
+        return self.cache.latest_checkpoint(self.step, self.key)
+
+
+@attrs.frozen
 class Caching:
     """How runs use a store: what an executor is given to keep outputs and use them again.
 
@@ -229,11 +249,13 @@ class Caching:
         store: where outputs are kept.
         codecs: write and read values.
         recorded: whether each run is recorded as well, in its folder and in the index of the store.
+        resumed: a run to go on with, under its own id, in place of a new one.
     """
 
     store: Store
     codecs: Codecs
     recorded: bool = True
+    resumed: StoredRun | None = None
 
     def begin(
         self, recorder: Recorder, inputs: Mapping[str, Any], folder: Callable[[], Path], warn: Callable[[Fault], None]
@@ -247,8 +269,8 @@ class Caching:
             warn: told about stored values that could not be used.
         """
         graph = recorder.plan.graph
-        log = None
-        if self.recorded:
+        log = self.resumed.take_up() if self.resumed is not None else None
+        if log is None and self.recorded:
             types = {name: input.type for name, input in graph.inputs.items()}
             record = recorder.record().as_dict()
             log = begin(self.store, self.codecs, record, inputs, types, folder())

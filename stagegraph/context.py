@@ -41,12 +41,16 @@ class StageContext:
         directory: Path | Callable[[], Path] = Path(),
         record: Callable[[], Mapping[str, Any]] = dict,
         on_progress: Callable[[int, int, str], None] | None = None,
+        on_checkpoint: Callable[[int, Any], None] | None = None,
+        restored: Callable[[], tuple[int, Any] | None] | None = None,
         cancellation: Cancellation | None = None,
     ) -> None:
         self.node = node
         self._directory = directory
         self._record = record
         self._on_progress = on_progress
+        self._on_checkpoint = on_checkpoint
+        self._restored = restored
         self._cancellation = cancellation or Cancellation()
 
     @property
@@ -69,6 +73,22 @@ class StageContext:
         if self._on_progress is not None:
             self._on_progress(done, total, message)
         self.check_cancelled()
+
+    def checkpoint(self, number: int, value: Any) -> None:
+        """Keep a value in case that the stage does not come to its end; it takes the place of the one before.
+
+        Kept only in runs that keep outputs; elsewhere nothing happens.
+
+        Args:
+            number: how far the stage has come.
+            value: plain data, or of a type with a codec; enough to go on with.
+        """
+        if self._on_checkpoint is not None:
+            self._on_checkpoint(number, value)
+
+    def restored(self) -> tuple[int, Any] | None:
+        """The number and value of the last checkpoint of this very work; None if it is to start from the beginning."""
+        return self._restored() if self._restored is not None else None
 
     def check_cancelled(self) -> None:
         """Raise `Cancelled` if somebody asked the run to stop; call it wherever stopping is safe."""

@@ -15,7 +15,7 @@ from stagegraph.cli import output
 from stagegraph.cli.catalogue import doctor, stages
 from stagegraph.cli.graphs import graph, plan, validate
 from stagegraph.cli.plugins import plugins
-from stagegraph.cli.run import run
+from stagegraph.cli.run import resume, run
 from stagegraph.cli.runs import diff, explain, gc, runs, show
 from stagegraph.cli.schema import migrate, schema
 from stagegraph.cli.workspace import Workspace
@@ -51,7 +51,7 @@ app = typer.Typer(
     help="Run typed graphs of plugin stages, checked before anything heavy loads.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, validate, graph, plan, stages, schema, migrate, runs, show, explain, diff, gc, doctor):
+for command in (run, resume, validate, graph, plan, stages, schema, migrate, runs, show, explain, diff, gc, doctor):
     app.command()(command)
 app.add_typer(plugins, name="plugins")
 

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from stagegraph import events, yaml
+from stagegraph import graph as graphs
+from stagegraph import manifest as manifests
 from stagegraph import plan as plans
 from stagegraph.artifacts import Codecs
 from stagegraph.caching import Caching
@@ -18,11 +20,14 @@ from stagegraph.cli import output
 from stagegraph.cli.graphs import JsonOption, ManifestArgument, SetOption
 from stagegraph.cli.progress import on_screen
 from stagegraph.cli.workspace import Workspace, assignments, sweeps
+from stagegraph.errors import Fault, UsageError
 from stagegraph.events import Event
 from stagegraph.executors import serial, threads
 from stagegraph.executors.checks import read_values
+from stagegraph.executors.result import Run
 from stagegraph.record import plain
 from stagegraph.store import Store
+from stagegraph.store.runs import load
 from stagegraph.sweeps import sweep
 
 
@@ -92,12 +97,46 @@ def run(
     with Store() if cache else nullcontext() as store, _listener(quiet, json) as on_event:
         caching = Caching(store, Codecs(workspace.registry.codecs.values())) if store is not None else None
         finished = execute(plan, values, on_event=on_event, directory=directory, caching=caching)
-    results = {name: plain(value) for name, value in finished.outputs.items()}
     if directory.path is not None:
         text = jsonlib.dumps(finished.record.as_dict(), indent=2, ensure_ascii=False)
         (directory.path / "run.json").write_text(text, encoding="utf-8")
+    _tell(finished, directory.path, json, "run")
+
+
+def resume(
+    ctx: typer.Context,
+    run: Annotated[str, typer.Argument(metavar="RUN", help='The id of a run, how it begins, or "last".')] = "last",
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("-i", "--input", metavar="NAME=VALUE", help="Give an input that the run could not keep."),
+    ] = None,
+    parallel: Annotated[bool, typer.Option("--parallel", help="Run what is independent at the same time.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Go on with a run of `run --cache` that did not come to its end. What it completed does not run again."""
+    workspace: Workspace = ctx.obj
+    codecs = Codecs(workspace.registry.codecs.values())
+    execute = threads.run if parallel else serial.run
+    with Store() as store, _listener(quiet, json) as on_event:
+        stored = load(store, codecs, run)
+        if stored.manifest is None:
+            what = f"run {stored.row.id} has inputs of types without names, so its graph cannot be made again"
+            raise UsageError(Fault("unknown_type", what, fix="run it again from Python"))
+        graph = graphs.build(manifests.loads(jsonlib.dumps(stored.manifest), "run.json"), workspace.registry)
+        values = stored.inputs({name: input.type for name, input in graph.inputs.items()})
+        plan = plans.make(graph, stored.outputs)
+        caching = Caching(store, codecs, resumed=stored)
+        given = {**values, **assignments(inputs, "-i", "NAME")}
+        finished = execute(plan, given, on_event=on_event, directory=stored.row.folder, caching=caching)
+    _tell(finished, stored.row.folder, json, "resume")
+
+
+def _tell(finished: Run, folder: Path | None, json: bool, command: str) -> None:
+    """Print the outputs of a run."""
+    results = {name: plain(value) for name, value in finished.outputs.items()}
     if json:
-        output.succeed("run", {"run": finished.id, "outputs": results, "directory": directory.path})
+        output.succeed(command, {"run": finished.id, "outputs": results, "directory": folder})
         return
     for name, value in results.items():
         output.say(str(value) if len(results) == 1 else f"{name}: {value}")

@@ -13,14 +13,14 @@ from typing import Any
 import attrs
 
 from stagegraph import events
-from stagegraph.caching import Caching
+from stagegraph.caching import Caching, Checkpoints
 from stagegraph.components import Pool
 from stagegraph.context import Cancellation, StageContext
 from stagegraph.errors import Cancelled, Fault, StageError, StagegraphError, StoreError
 from stagegraph.events import Event, Listener
 from stagegraph.executors.result import Outputs, Run
 from stagegraph.graph import INPUTS, PartRef, Ref
-from stagegraph.keys import Identities
+from stagegraph.keys import Identities, Keyless, NodeKey
 from stagegraph.plan import Plan, Step
 from stagegraph.ports import holds, type_name
 from stagegraph.record import new_run_id, start, summary
@@ -84,7 +84,7 @@ class Running:
         caching: Caching | None = None,
     ) -> None:
         self.plan = plan
-        self.id = new_run_id()
+        self.id = caching.resumed.row.id if caching is not None and caching.resumed is not None else new_run_id()
         self.cancellation = cancellation
         self.recorder = start(self.id, plan, inputs)
         self._on_event = on_event
@@ -171,14 +171,14 @@ class Running:
         """
         cache = self._cache
         if cache is None or call.identities is None:
-            values, seconds = self._run(step, number, call)
+            values, seconds = self._run(step, number, call, None)
             return Done(values, (None,) * len(values), seconds)
         key = cache.node_key(step, call.identities)
         kept = cache.fetch(step, key)
         if kept is not None:
             produced, took = kept, None
         else:
-            produced, took = self._run(step, number, call)
+            produced, took = self._run(step, number, call, key)
             try:
                 cache.save(step, key, produced, seconds=took)
             except StoreError as error:  # the run goes on: what it made is in memory
@@ -187,8 +187,10 @@ class Running:
         identities = (cache.output_key(step, key, port, v) for port, v in zip(ports, produced, strict=True))
         return Done(produced, tuple(identities), took)
 
-    def _run(self, step: Step, number: int, call: Call) -> tuple[tuple[Any, ...], float]:
+    def _run(self, step: Step, number: int, call: Call, key: NodeKey | Keyless | None) -> tuple[tuple[Any, ...], float]:
         lent = self._lend(step)
+        if step.node.spec.context is not None:
+            lent[step.node.spec.context] = self._context(step, key)
         if self._on_event is not None:
             self._emit(events.NodeStarted(self.id, step.node.name, str(step.node.spec), number))
         begin = time.perf_counter()
@@ -305,8 +307,6 @@ class Running:
         self, step: Step, arguments: dict[str, Any], rest: tuple[Any, ...], lent: dict[str, Any]
     ) -> tuple[Any, ...]:
         spec = step.node.spec
-        if spec.context is not None:
-            lent = {**lent, spec.context: self._context(step.node.name)}
         try:
             result = _invoke(step, arguments, rest, lent)
         except Cancelled:
@@ -322,15 +322,21 @@ class Running:
             raise _failure(step, arguments, Fault("stage_failed", what, where=step.node.name)) from error
         return _outputs(step, arguments, result)
 
-    def _context(self, node: str) -> StageContext:
+    def _context(self, step: Step, key: NodeKey | Keyless | None) -> StageContext:
+        node = step.node.name
+
         def progress(done: int, total: int, message: str) -> None:
             self._emit(events.NodeProgress(self.id, node, done, total, message))
 
+        # The calls of a mapped node share one key, so that a checkpoint would not tell whose it is.
+        keep = None if self._cache is None or key is None or step.node.map else Checkpoints(self._cache, step, key)
         return StageContext(
             node,
             directory=self._make_directory,
             record=lambda: self.recorder.record().as_dict(),
             on_progress=progress if self._on_event is not None else None,
+            on_checkpoint=(lambda number, value: keep.put(number, value, self._warn)) if keep is not None else None,
+            restored=keep.latest if keep is not None else None,
             cancellation=self.cancellation,
         )
 

@@ -162,3 +162,46 @@ def test_runs_are_recorded_with_their_nodes(caching: Caching, lanes: Lanes | Non
     with pytest.raises(sg.StagegraphError):
         g.run(text="x", lanes=lanes, caching=caching)
     assert stored.recent(caching.store, 1)[0].status == "failed"
+
+
+@sg.stage("cached.count", version=1)
+class Count:
+    """Count up, keeping how far it came."""
+
+    to: int = sg.param(default=5)
+
+    def run(self, start: int, *, context: sg.StageContext) -> int:
+        """Count; the third step fails the first time."""
+        done, value = context.restored() or (0, start)
+        for step in range(done + 1, self.to + 1):
+            CALLS.append(str(step))
+            if step == 3 and CALLS.count("3") == 1:
+                raise ValueError("the power went out")
+            value += 1
+            context.checkpoint(step, value)
+        return value
+
+
+def test_a_stage_goes_on_at_its_last_checkpoint(caching: Caching, lanes: Lanes | None) -> None:
+    """Steps before it are not done again; when the stage has ended the checkpoint is gone."""
+    g = sg.Graph("count")
+    g.output("n", g.add(Count(), start=g.input("start", int)))
+    with pytest.raises(sg.StagegraphError):
+        g.run(start=10, lanes=lanes, caching=caching)
+    assert calls() == ["1", "2", "3"]
+    CALLS.append("3")
+    assert g.run(start=10, lanes=lanes, caching=caching)["n"] == 15
+    assert calls() == ["3", "3", "4", "5"]
+    CALLS.append("3")
+    assert g.run(start=20, lanes=lanes, caching=caching)["n"] == 25
+    assert calls() == ["1", "2", "3", "3", "4", "5"]
+
+
+def test_without_a_store_checkpoints_cost_nothing(lanes: Lanes | None) -> None:
+    """Nothing is kept, and every run starts from the beginning."""
+    CALLS[:] = ["3"]
+    g = sg.Graph("count")
+    g.output("n", g.add(Count(to=2), start=g.input("start", int)))
+    assert g.run(start=0, lanes=lanes)["n"] == 2
+    assert g.run(start=0, lanes=lanes)["n"] == 2
+    assert calls() == ["1", "1", "2", "2", "3"]

@@ -46,7 +46,8 @@ def denoise(
     text: TextContext,
     negative: TextContext | None = None,
     guidance: Guidance = Guidance(),
-    on_step: Callable[[int, int], None] = lambda done, total: None,
+    on_step: Callable[[int, int, Tensor, Tensor], None] = lambda done, total, video, audio: None,
+    start: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Follow the model's velocities through the sigmas with Euler steps.
 
@@ -54,12 +55,13 @@ def denoise(
 
     Args:
         model: on the device where everything happens.
-        state: as noisy as the first sigma says.
+        state: as noisy as the sigma at `start` says.
         sigmas: descending, ending with 0; n + 1 of them make n steps.
         text: the prompt.
         negative: what to move away from; needed if `guidance` is.
         guidance: scales.
-        on_step: called after each step with (steps done, steps in all); what it raises ends the loop.
+        on_step: called after each step with (steps done, steps in all, video, audio); what it raises ends the loop.
+        start: steps that are done already.
 
     Returns:
         Video [b, t, c] and audio [b, t, c], fp32, on the model's device.
@@ -72,11 +74,11 @@ def denoise(
     )
     texts = [text] if negative is None or not guidance.needed else [text, negative]
     contexts = [torch.cat([t.video for t in texts]).to(device), torch.cat([t.audio for t in texts]).to(device)]
-    for step, (sigma, next_sigma) in enumerate(pairwise(sigmas), 1):
+    for step, (sigma, next_sigma) in enumerate(pairwise(sigmas[start:]), start + 1):
         x0 = _estimate(model, video, audio, contexts, sigma, rotary, guidance)
         video = euler_step(video, x0_to_velocity(video, x0[0], sigma), sigma, next_sigma)
         audio = euler_step(audio, x0_to_velocity(audio, x0[1], sigma), sigma, next_sigma)
-        on_step(step, len(sigmas) - 1)
+        on_step(step, len(sigmas) - 1, video, audio)
     return video, audio
 
 

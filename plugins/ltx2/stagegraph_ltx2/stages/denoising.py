@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+import attrs
 
 from stagegraph import StageContext, outputs, param, stage
 from stagegraph.errors import InputError
@@ -12,6 +14,9 @@ from stagegraph_ltx2.errors import fault
 from stagegraph_ltx2.parts import Transformer
 from stagegraph_ltx2.schedule import DISTILLED_SIGMAS, base_sigmas, checked_sigmas
 from stagegraph_ltx2.values import AudioLatent, LatentState, TextContext, VideoLatent
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BASE_STEPS = 40
 """Steps of the base schedule if none are asked for: the official default of LTX-2."""
@@ -49,6 +54,10 @@ class LTX2DenoisingStage:
     )
     guidance_rescale: float = param(
         default=0.0, ge=0, le=1, help="How much of the contrast that guidance adds is taken back: 0 none, 1 all."
+    )
+
+    checkpoint_every: int | None = param(
+        default=None, ge=1, help="Steps after which the latents are kept, so that a run that was killed goes on there."
     )
 
     def __attrs_post_init__(self) -> None:
@@ -109,8 +118,20 @@ class LTX2DenoisingStage:
             what = f"guidance_scale is {max(guidance.video, guidance.audio):g}, but there is no negative text"
             why = "guidance moves away from a negative prompt, which may be empty"
             raise InputError(fault("no_negative_text", what, why=why, fix='give one, as in -i negative_prompt=""'))
+        start, state = self._begin(latents, context)
+
+        def on_step(done: int, total: int, video: Tensor, audio: Tensor) -> None:
+            if self.checkpoint_every is not None and done % self.checkpoint_every == 0 and done < total:
+                context.checkpoint(done, attrs.evolve(latents, video=video.cpu(), audio=audio.cpu()))
+            context.progress(done, total)
+
         video, audio = denoise(
-            transformer.module, latents, self.steps, text, negative_text, guidance, on_step=context.progress
+            transformer.module, state, self.steps, text, negative_text, guidance, on_step=on_step, start=start
         )
         unpacked = unpack(video, latents.size.latent())
         return Denoised(VideoLatent(unpacked, latents.frame_rate), AudioLatent(audio))
+
+    def _begin(self, latents: LatentState, context: StageContext) -> tuple[int, LatentState]:
+        """The steps that are done, and the latents after them."""
+        kept = context.restored() if self.checkpoint_every is not None else None
+        return kept if kept is not None and isinstance(kept[1], LatentState) else (0, latents)

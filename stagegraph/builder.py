@@ -14,17 +14,15 @@ It says the same as a manifest and turns into one and back without loss.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from stagegraph import manifest as manifests
 from stagegraph import plan as plans
-from stagegraph.caching import Caching
 from stagegraph.components import Pool
 from stagegraph.context import Cancellation
 from stagegraph.errors import Fault, GraphError, ManifestError, suggest
@@ -41,6 +39,9 @@ from stagegraph.ports import REQUIRED, accepts, holds, list_of, type_name
 from stagegraph.record import summary
 from stagegraph.registry import BASIC_TYPES, Registry
 from stagegraph.stages import spec_of
+
+if TYPE_CHECKING:
+    from stagegraph.caching import Caching
 
 
 @attrs.frozen
@@ -269,6 +270,8 @@ class Graph:
 
         Cancelling the task cancels the run, and waits until its running stages have looked.
         """
+        import asyncio  # as long to import as the rest of the engine
+
         cancellation = options.pop("cancellation", None) or Cancellation()
         call = functools.partial(self.run, lanes=lanes or Lanes(), cancellation=cancellation, **options)
         task = asyncio.ensure_future(asyncio.to_thread(call))

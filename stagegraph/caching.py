@@ -139,6 +139,10 @@ class RunCache:
             self._log.record(row)
         self._forget_checkpoint(name)
 
+    def checkpoints(self, step: Step, key: NodeKey | Keyless) -> Checkpoints:
+        """Those of one node."""
+        return Checkpoints(self, step, key)
+
     def checkpoint(self, step: Step, key: NodeKey | Keyless, number: int, value: Any) -> None:
         """Keep a value for the case that the stage does not come to its end; it takes the place of the one before.
 

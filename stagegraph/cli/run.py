@@ -14,11 +14,8 @@ from stagegraph import events, yaml
 from stagegraph import graph as graphs
 from stagegraph import manifest as manifests
 from stagegraph import plan as plans
-from stagegraph.artifacts import Codecs
-from stagegraph.caching import Caching
 from stagegraph.cli import output
 from stagegraph.cli.graphs import JsonOption, ManifestArgument, SetOption
-from stagegraph.cli.progress import on_screen
 from stagegraph.cli.workspace import Workspace, assignments, sweeps
 from stagegraph.errors import Fault, UsageError
 from stagegraph.events import Event
@@ -26,8 +23,6 @@ from stagegraph.executors import serial, threads
 from stagegraph.executors.checks import read_values
 from stagegraph.executors.result import Run
 from stagegraph.record import plain
-from stagegraph.store import Store
-from stagegraph.store.runs import load
 from stagegraph.sweeps import sweep
 
 
@@ -83,6 +78,10 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Run a graph. Progress goes to stderr; the outputs are printed to stdout."""
+    from stagegraph.artifacts import Codecs  # only runs need the store
+    from stagegraph.caching import Caching
+    from stagegraph.store import Store
+
     workspace: Workspace = ctx.obj
     graph = workspace.graph(manifest, set_)
     values = assignments(inputs, "-i", "NAME")
@@ -115,6 +114,11 @@ def resume(
     json: JsonOption = False,
 ) -> None:
     """Go on with a run of `run --cache` that did not come to its end. What it completed does not run again."""
+    from stagegraph.artifacts import Codecs
+    from stagegraph.caching import Caching
+    from stagegraph.store import Store
+    from stagegraph.store.runs import load
+
     workspace: Workspace = ctx.obj
     codecs = Codecs(workspace.registry.codecs.values())
     execute = threads.run if parallel else serial.run
@@ -145,7 +149,11 @@ def _tell(finished: Run, folder: Path | None, json: bool, command: str) -> None:
 def _listener(quiet: bool, json: bool) -> AbstractContextManager[Any]:
     if json:
         return nullcontext(_print_event)
-    return nullcontext(_ignore) if quiet else on_screen()
+    if quiet:
+        return nullcontext(_ignore)
+    from stagegraph.cli.progress import on_screen
+
+    return on_screen()
 
 
 def _print_event(event: Event) -> None:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from stagegraph import events
-from stagegraph.caching import Caching, Checkpoints
 from stagegraph.components import Pool
 from stagegraph.context import Cancellation, StageContext
 from stagegraph.errors import Cancelled, Fault, StageError, StagegraphError, StoreError
 from stagegraph.events import Event, Listener
 from stagegraph.executors.result import Outputs, Run
 from stagegraph.graph import INPUTS, PartRef, Ref
-from stagegraph.keys import Identities, Keyless, NodeKey
 from stagegraph.plan import Plan, Step
 from stagegraph.ports import holds, type_name
 from stagegraph.record import new_run_id, start, summary
+
+if TYPE_CHECKING:  # runs that keep nothing do without the store
+    from stagegraph.caching import Caching, Checkpoints
+    from stagegraph.keys import Identities, Keyless, NodeKey
 
 
 class _Skipped:
@@ -329,7 +330,9 @@ class Running:
             self._emit(events.NodeProgress(self.id, node, done, total, message))
 
         # The calls of a mapped node share one key, so that a checkpoint would not tell whose it is.
-        keep = None if self._cache is None or key is None or step.node.map else Checkpoints(self._cache, step, key)
+        keep: Checkpoints | None = None
+        if self._cache is not None and key is not None and not step.node.map:
+            keep = self._cache.checkpoints(step, key)
         return StageContext(
             node,
             directory=self._make_directory,
@@ -364,8 +367,14 @@ def _invoke(step: Step, arguments: dict[str, Any], rest: tuple[Any, ...], lent: 
         result = step.node.stage.run(*before, *rest, **lent)
     else:
         result = step.node.stage.run(**arguments, **lent)
-    # An async stage has an event loop of its own: it runs in the thread of its step.
-    return asyncio.run(result) if inspect.iscoroutine(result) else result
+    return _awaited(result) if inspect.iscoroutine(result) else result
+
+
+def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """The result of an async stage, which has an event loop of its own: it runs in the thread of its step."""
+    import asyncio  # as long to import as the rest of the engine
+
+    return asyncio.run(coroutine)
 
 
 def _failure(step: Step, arguments: Mapping[str, Any], *faults: Fault) -> StageError:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stagegraph.caching import Caching
 from stagegraph.components import Pool
 from stagegraph.context import Cancellation
 from stagegraph.events import Listener
@@ -15,6 +14,9 @@ from stagegraph.executors.result import Run
 from stagegraph.executors.running import Running
 from stagegraph.plan import Plan
 from stagegraph.preflight import preflight
+
+if TYPE_CHECKING:
+    from stagegraph.caching import Caching
 
 
 def run(

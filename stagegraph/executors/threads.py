@@ -12,11 +12,10 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from stagegraph.caching import Caching
 from stagegraph.components import Pool
 from stagegraph.context import Cancellation
 from stagegraph.errors import Cancelled
@@ -26,6 +25,9 @@ from stagegraph.executors.result import Run
 from stagegraph.executors.running import Call, Running
 from stagegraph.plan import Plan, Step
 from stagegraph.preflight import preflight
+
+if TYPE_CHECKING:
+    from stagegraph.caching import Caching
 
 
 @attrs.frozen

@@ -247,6 +247,10 @@ def _load(
         what = f"it implements a hook {misspelt[0]} that does not exist"
         fix = f"its author should rename it to {near[0]}" if near else f"the hooks are {', '.join(HOOKS)}"
         return None, _problem(origin, "plugin_invalid", what, fix)
+    unmarked = [name for name in HOOKS if _is_unmarked(module, name)]
+    if unmarked:
+        what = f"it defines {unmarked[0]} without @hookimpl, so that it would never be called"
+        return None, _problem(origin, "plugin_invalid", what, f"its author should mark {', '.join(unmarked)}")
     try:
         manager.register(module, name=origin.plugin)
     except Exception as error:  # pluggy's own validation: arguments that a hook does not have
@@ -258,6 +262,11 @@ def _load(
 
 def _hook_names(module: ModuleType) -> list[str]:
     return [name for name, value in vars(module).items() if _is_hook(value)]
+
+
+def _is_unmarked(module: ModuleType, name: str) -> bool:
+    value = vars(module).get(name)
+    return inspect.isfunction(value) and value.__module__ == module.__name__ and not _is_hook(value)
 
 
 def _is_hook(value: Any) -> bool:

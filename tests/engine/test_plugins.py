@@ -229,6 +229,19 @@ def test_a_misspelt_hook_is_told(install: Install) -> None:
     assert list(registry.stages) == []
 
 
+def test_a_hook_without_its_mark_is_told(install: Install) -> None:
+    """It would never be called, and nobody would know why."""
+    install("plain", GOOD.replace("    @hookimpl\n", ""))
+    registry = found()
+    assert problems(registry) == [
+        (
+            "plugin plain (plain-plugin 1.2): error[plugin_invalid]: it defines stagegraph_stages without @hookimpl, "
+            "so that it would never be called\n"
+            "  fix: its author should mark stagegraph_stages"
+        )
+    ]
+
+
 def test_a_hook_with_a_wrong_argument_is_told(install: Install) -> None:
     """And none of its other hooks is used, not even in the name of another plugin."""
     install(

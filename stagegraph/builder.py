@@ -200,7 +200,7 @@ class Graph:
         spec = spec_of(instance)
         if name is None:
             name = self._free_name(spec.id.rpartition(".")[2])
-        self._new("node", name, {**self._drafts.nodes, **self._drafts.subgraphs})
+        self._new("node", name, self._drafts.nodes, self._drafts.subgraphs)
         draft = Draft(name, spec, instance, components=dict(components or {}), map=tuple(map))
         self._wire(draft, inputs)
         if when is not None:
@@ -322,8 +322,8 @@ class Graph:
         taken = self._drafts.nodes
         return name if name not in taken else next(n for i in range(2, 10**6) if (n := f"{name}_{i}") not in taken)
 
-    def _new(self, what: str, name: str, taken: Mapping[str, Any]) -> None:
-        if name in taken:
+    def _new(self, what: str, name: str, *taken: Mapping[str, Any]) -> None:
+        if any(name in names for names in taken):
             raise GraphError(
                 Fault("invalid_name", f'{self.name} already has the {what} "{name}"', fix="use another name")
             )
@@ -331,7 +331,7 @@ class Graph:
     def _embed(
         self, graph: Graph, name: str, components: Mapping[str, str] | None, inputs: Mapping[str, Feed]
     ) -> NodeHandle:
-        self._new("node", name, {**self._drafts.nodes, **self._drafts.subgraphs})
+        self._new("node", name, self._drafts.nodes, self._drafts.subgraphs)
         for port, value in inputs.items():
             if port in graph._drafts.inputs:
                 self._check(f"{name}.{port}", graph._drafts.inputs[port].type, value)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
 import time
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -134,6 +135,7 @@ class Pool:
 
     def __init__(self) -> None:
         self._loaded: dict[tuple[type, str, str], Any] = {}
+        self._loading = threading.Lock()
 
     def lend(self, component: Any, part: str, name: str = "", on_load: OnLoad | None = None) -> Any:
         """A part of a component, loaded now if it is not yet.
@@ -148,13 +150,14 @@ class Pool:
             ComponentError: it could not be loaded.
         """
         key = _key(component, part)
-        if key not in self._loaded:
-            tell = on_load or (lambda name, part, seconds: None)
-            tell(name, part, None)
-            start = time.perf_counter()
-            self._loaded[key] = _load(component, part, name)
-            tell(name, part, time.perf_counter() - start)
-        return self._loaded[key]
+        with self._loading:  # steps that run at the same time share what the first of them loads
+            if key not in self._loaded:
+                tell = on_load or (lambda name, part, seconds: None)
+                tell(name, part, None)
+                start = time.perf_counter()
+                self._loaded[key] = _load(component, part, name)
+                tell(name, part, time.perf_counter() - start)
+            return self._loaded[key]
 
     def release(self, component: Any, part: str) -> None:
         """Forget a part; its memory goes when no stage holds it any more."""

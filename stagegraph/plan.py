@@ -111,7 +111,7 @@ def make(graph: Graph, outputs: Iterable[str] | None = None, given: Iterable[str
         fix = "declare one under outputs" if not graph.outputs else ""
         raise PlanError(Fault("unknown_output", f"{graph.name} is asked for no output", fix=fix))
     brought = _wanted(graph, given)
-    needed = _needed(graph, wanted.values(), set(brought.values()))
+    needed = needed_by(graph, wanted.values(), set(brought.values()))
     nodes = [node for name, node in graph.nodes.items() if name in needed]
     slots = _slots(nodes, [*wanted.values(), *brought.values()])
     kept = {slots[ref] for ref in wanted.values()}
@@ -164,7 +164,7 @@ def _wanted(graph: Graph, names: Iterable[str]) -> dict[str, Ref]:
     return wanted
 
 
-def _needed(graph: Graph, refs: Iterable[Ref], given: Set[Ref]) -> set[str]:
+def needed_by(graph: Graph, refs: Iterable[Ref], given: Set[Ref] = frozenset()) -> set[str]:
     """The nodes from which the refs can be reached, short of what is given."""
     needed: set[str] = set()
     waiting = [ref for ref in refs if ref not in given]

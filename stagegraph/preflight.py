@@ -13,7 +13,7 @@ from stagegraph.components import faults_of
 from stagegraph.errors import ComponentError, Fault, GraphError
 from stagegraph.facts import FactError, Facts, facts_of, faults_of_stage, files_of
 from stagegraph.graph import Graph, Node, Ref
-from stagegraph.plan import Plan
+from stagegraph.plan import Plan, needed_by
 
 
 def preflight(plan: Plan) -> None:
@@ -42,13 +42,7 @@ def facts(plan: Plan) -> dict[Ref, Facts]:
 
 def warnings(graph: Graph) -> list[Fault]:
     """What is odd about a graph but keeps nothing from running: nodes that no output needs."""
-    needed: set[str] = set()
-    waiting = [ref.node for ref in graph.outputs.values()]
-    while waiting:
-        name = waiting.pop()
-        if name in graph.nodes and name not in needed:
-            needed.add(name)
-            waiting += [ref.node for ref in graph.nodes[name].refs()]
+    needed = needed_by(graph, graph.outputs.values())
     return [_at(node, _orphan(node)) for name, node in graph.nodes.items() if name not in needed]
 
 

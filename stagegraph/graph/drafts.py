@@ -10,7 +10,7 @@ import attrs
 from stagegraph import manifest as manifests
 from stagegraph.components import component_spec_of
 from stagegraph.errors import Fault, GraphError, Location
-from stagegraph.graph.values import INPUTS, Constant, Graph, Input, Ref, Source
+from stagegraph.graph.values import INPUTS, Graph, Input, Ref, Source
 from stagegraph.manifest import ComponentDecl, InputDecl, Manifest, NodeDecl, Value
 from stagegraph.ports import type_name
 from stagegraph.serde import Path, unstructure
@@ -227,6 +227,3 @@ def _written(drafts: Drafts, wire: Any) -> Any:
 
 def _all_params(thing: Any) -> dict[str, Any]:
     return {field.name: unstructure(getattr(thing, field.name)) for field in attrs.fields(type(thing)) if field.init}
-
-
-__all__ = ["Constant", "Draft", "Drafts", "Place", "Wire", "embed", "to_drafts", "to_manifest"]

@@ -241,3 +241,32 @@ def test_threads_and_serial_give_the_same(shape: list[list[int]], x: int) -> Non
     plan = g.plan()
     one = dict(serial.run(plan, {"x": x}).outputs)
     assert dict(threads.run(plan, {"x": x}, lanes=Lanes(cpu=3)).outputs) == one
+
+
+def test_steps_at_the_same_time_share_what_the_first_of_them_loads() -> None:
+    """Both stages are there before the part is loaded, and it is loaded once."""
+    loads: list[int] = []
+
+    class Weights:
+        """Something heavy."""
+
+    @sg.component("threads.shared", version=1)
+    class Shared:
+        """A model that takes its time to load."""
+
+        @sg.part
+        def weights(self) -> Weights:
+            """Weights."""
+            loads.append(1)
+            threading.Event().wait(0.05)
+            return Weights()
+
+    @sg.stage("threads.use", version=1, lane="cpu")
+    def use(value: int, *, weights: Weights) -> int:
+        """Use weights."""
+        return value
+
+    g = fan(use, 4)
+    g.component("model", Shared())
+    assert g.run(x=1, lanes=Lanes(cpu=4))["y"] == 4
+    assert loads == [1]

@@ -36,10 +36,10 @@ def resolve(name: str | Path, *, revision: str | None = None, cache_dir: Path | 
     path = Path(os.path.expanduser(name))  # noqa: PTH111  unlike Path's, it leaves an unknown user's home as written
     if os.path.exists(path):  # noqa: PTH110  unlike Path's, it calls what cannot be looked up absent
         return path
-    match = REPOSITORY.fullmatch(str(name))
-    if isinstance(name, Path) or match is None or _looks_like_path(name):
+    match = _repository(name)
+    if match is None:
         raise _no_such_folder(path)
-    return fetch(match["id"], revision=_one_revision(name, match["revision"], revision), cache_dir=cache_dir)
+    return fetch(match["id"], revision=_one_revision(match.string, match["revision"], revision), cache_dir=cache_dir)
 
 
 def present(name: str | Path, *, revision: str | None = None) -> Path | None:
@@ -54,13 +54,16 @@ def present(name: str | Path, *, revision: str | None = None) -> Path | None:
     if name == TINY:
         folder = _tiny_cache()
         return folder if (folder / INDEX).is_file() else None
-    if Path(name).expanduser().exists() or isinstance(name, Path) or REPOSITORY.fullmatch(name) is None:
-        return resolve(name, revision=revision)
-    return None if not _looks_like_path(name) else resolve(name, revision=revision)
+    if _repository(name) is not None and not Path(name).expanduser().exists():
+        return None
+    return resolve(name, revision=revision)
 
 
-def _looks_like_path(name: str) -> bool:
-    return name.startswith((".", "/", "~"))
+def _repository(name: str | Path) -> re.Match[str] | None:
+    """The parts of a name on the Hub; None for what looks like a path."""
+    if isinstance(name, Path) or name.startswith((".", "/", "~")):
+        return None
+    return REPOSITORY.fullmatch(name)
 
 
 def _one_revision(name: str, written: str | None, passed: str | None) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from functools import cached_property
 from typing import Any
 
@@ -14,14 +14,15 @@ from stagegraph.graph import INPUTS, Constant, Graph, Node, PartRef, Ref
 from stagegraph.serde import unstructure
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # plans have many: without slots, one is made in half the time
 class Step:
     """One node of the plan.
 
     Values live in numbered slots. `reads` are the arguments and the slots that they are taken from, `rest` the slots of
     a variadic input, `when` that of the condition; `writes` are the slots of the outputs that somebody reads (None for
     the others), `drops` the slots that nobody reads after this step. `loads` are the parts that no earlier step was
-    lent, `releases` those that no later step is.
+    lent, `releases` those that no later step is. `waits` are all the slots that the step reads; one that is read twice
+    comes twice.
     """
 
     node: Node
@@ -32,13 +33,7 @@ class Step:
     drops: tuple[int, ...]
     loads: tuple[PartRef, ...]
     releases: tuple[PartRef, ...]
-    waits: tuple[int, ...] = attrs.field(init=False, eq=False, repr=False)
-
-    @waits.default
-    def _waits(self) -> tuple[int, ...]:
-        """Every slot that the step reads; one that is read twice comes twice."""
-        condition = () if self.when is None else (self.when,)
-        return (*(slot for _, slot in self.reads), *self.rest, *condition)
+    waits: tuple[int, ...] = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -113,9 +108,16 @@ def make(graph: Graph, outputs: Iterable[str] | None = None, given: Iterable[str
     brought = _wanted(graph, given)
     needed = needed_by(graph, wanted.values(), set(brought.values()))
     nodes = [node for name, node in graph.nodes.items() if name in needed]
-    slots = _slots(nodes, [*wanted.values(), *brought.values()])
-    kept = {slots[ref] for ref in wanted.values()}
-    last_read = {source: i for i, node in enumerate(nodes) for source in _sources(node)}
+    slots: dict[Ref | Constant, int] = {}
+    waits = [tuple([slots.setdefault(source, len(slots)) for source in node.sources]) for node in nodes]
+    for ref in (*wanted.values(), *brought.values()):
+        slots.setdefault(ref, len(slots))
+    made: dict[str, dict[str, int]] = {}
+    for source, slot in slots.items():
+        if isinstance(source, Ref):
+            made.setdefault(source.node, {})[source.port] = slot
+    last_read = {slot: i for i, read in enumerate(waits) for slot in read}
+    last_read |= dict.fromkeys((slots[ref] for ref in wanted.values()), len(nodes))
     first_lent: dict[PartRef, int] = {}
     last_lent: dict[PartRef, int] = {}
     for i, node in enumerate(nodes):
@@ -123,20 +125,21 @@ def make(graph: Graph, outputs: Iterable[str] | None = None, given: Iterable[str
             first_lent.setdefault(part, i)
             last_lent[part] = i
     steps = []
-    for i, node in enumerate(nodes):
-        lent = dict.fromkeys(node.lent.values())
-        dropped = (slots[source] for source in dict.fromkeys(_sources(node)) if last_read[source] == i)
-        reads, rest = _reads(node, slots)
+    for i, (node, read) in enumerate(zip(nodes, waits, strict=True)):
+        reads, rest, when = _reads(node, read)
+        written = made.get(node.name, {})
+        lent = tuple(dict.fromkeys(node.lent.values()))
         steps.append(
             Step(
                 node,
                 reads,
                 rest,
-                slots[node.when] if node.when is not None else None,
-                tuple(slots.get(Ref(node.name, port)) for port in node.spec.outputs),
-                tuple(slot for slot in dropped if slot not in kept),
-                tuple(part for part in lent if first_lent[part] == i),
-                tuple(part for part in lent if last_lent[part] == i),
+                when,
+                writes=tuple([written.get(port) for port in node.spec.outputs]),
+                drops=tuple([slot for slot in dict.fromkeys(read) if last_read[slot] == i]),
+                loads=tuple([part for part in lent if first_lent[part] == i]),
+                releases=tuple([part for part in lent if last_lent[part] == i]),
+                waits=read,
             )
         )
     names = {name: slots[ref] for name, ref in wanted.items()}
@@ -167,36 +170,34 @@ def _wanted(graph: Graph, names: Iterable[str]) -> dict[str, Ref]:
 def needed_by(graph: Graph, refs: Iterable[Ref], given: Set[Ref] = frozenset()) -> set[str]:
     """The nodes from which the refs can be reached, short of what is given."""
     needed: set[str] = set()
-    waiting = [ref for ref in refs if ref not in given]
+    waiting = [ref.node for ref in refs if ref not in given]
     while waiting:
-        name = waiting.pop().node
-        if name != INPUTS and name not in needed:
-            needed.add(name)
-            waiting += [ref for ref in graph.nodes[name].refs() if ref not in given]
+        name = waiting.pop()
+        if name == INPUTS or name in needed:
+            continue
+        needed.add(name)
+        for source in graph.nodes[name].sources:
+            if isinstance(source, Ref) and not (given and source in given):
+                waiting.append(source.node)
     return needed
 
 
-def _sources(node: Node) -> Iterator[Ref | Constant]:
-    """Everything that a node reads, with repetitions."""
-    yield from (source for _, source in node.feeds())
-    if node.when is not None:
-        yield node.when
-
-
-def _slots(nodes: Iterable[Node], outputs: Iterable[Ref]) -> dict[Ref | Constant, int]:
-    sources = dict.fromkeys(source for node in nodes for source in _sources(node))
-    return {source: slot for slot, source in enumerate(dict.fromkeys([*sources, *outputs]))}
-
-
-def _reads(node: Node, slots: Mapping[Ref | Constant, int]) -> tuple[tuple[tuple[str, int], ...], tuple[int, ...]]:
+def _reads(node: Node, slots: tuple[int, ...]) -> tuple[tuple[tuple[str, int], ...], tuple[int, ...], int | None]:
+    """Where the slots that a node reads go: to its arguments, its variadic input, its condition."""
+    when = slots[-1] if node.when is not None else None
+    if not node.spec.is_variadic:
+        return tuple(zip(node.inputs, slots, strict=False)), (), when
     reads: list[tuple[str, int]] = []
     rest: tuple[int, ...] = ()
+    at = 0
     for argument, source in node.inputs.items():
         if isinstance(source, tuple):
-            rest = tuple(slots[part] for part in source)
+            rest = slots[at : at + len(source)]
+            at += len(source)
         else:
-            reads.append((argument, slots[source]))
-    return tuple(reads), rest
+            reads.append((argument, slots[at]))
+            at += 1
+    return tuple(reads), rest, when
 
 
 def _step_dict(step: Step, refs: Mapping[int, str]) -> dict[str, Any]:

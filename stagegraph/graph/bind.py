@@ -9,7 +9,7 @@ from stagegraph.components import component_spec_of
 from stagegraph.errors import Fault, GraphError, Location, suggest
 from stagegraph.graph.drafts import Draft, Drafts, Wire
 from stagegraph.graph.faults import Faults, Locate, in_order, listed, named
-from stagegraph.graph.values import INPUTS, NAME, Constant, Graph, Node, PartRef, Ref, Source
+from stagegraph.graph.values import INPUTS, Constant, Graph, Node, PartRef, Ref, Source, is_name
 from stagegraph.manifest import Value
 from stagegraph.ports import accepts, list_of, type_name
 from stagegraph.serde import Path, StructureError, structure
@@ -18,7 +18,7 @@ from stagegraph.serde import Path, StructureError, structure
 def bind(
     drafts: Drafts,
     *,
-    locate: Locate = lambda path, at_key: None,
+    locate: Locate | None = None,
     broken: frozenset[Path] = frozenset(),
     faults: list[Fault] | None = None,
 ) -> Graph:
@@ -52,15 +52,15 @@ def bind(
 class _Binder(Faults):
     """From drafts to nodes, collecting faults."""
 
-    def __init__(self, drafts: Drafts, locate: Locate, broken: frozenset[Path], faults: list[Fault]) -> None:
-        super().__init__(locate, faults)
+    def __init__(self, drafts: Drafts, locate: Locate | None, broken: frozenset[Path], faults: list[Fault]) -> None:
+        super().__init__(self._locate_node, faults)
         self._drafts = drafts
         self._broken = broken
         self._whole = locate
-        self._locate = self._locate_node
+        self._producers: dict[str, tuple[Ref, Any]] = {}
         for kind, names in ((INPUTS, drafts.inputs), ("components", drafts.components), ("nodes", drafts.nodes)):
             for name in names:
-                if not NAME.fullmatch(name) or (name == INPUTS and kind == "nodes"):
+                if not is_name(name) or (name == INPUTS and kind == "nodes"):
                     why = f'ASCII letters, digits, "_" and "-", not starting with a digit; no node is called "{INPUTS}"'
                     self.add((kind, name), "invalid_name", f'"{name}" cannot be used as a name', why, at_key=True)
 
@@ -69,33 +69,37 @@ class _Binder(Faults):
         draft = self._drafts.nodes.get(str(path[1])) if len(path) > 1 and path[0] == "nodes" else None
         if draft is not None and draft.place is not None:
             return draft.place(path[2:], at_key)
-        return self._whole(path, at_key)
+        return self._whole(path, at_key) if self._whole is not None else None
 
     def node(self, draft: Draft) -> Node:
         """The node of a draft; what is wrong with it is added to the faults."""
         path = ("nodes", draft.name)
+        spec = draft.spec
         wires: dict[str, Source] = {}
         for port, wire in draft.wires.items():
-            if port not in draft.spec.inputs:
+            if port not in spec.inputs:
                 self._unknown_input(draft, port)
             elif (source := self._source((*path, "inputs", port), draft, port, wire)) is not None:
                 wires[port] = source
-        for name, declared in draft.spec.inputs.items():
-            if declared.required and name not in draft.wires:
-                what = f"{draft.name} ({draft.spec.id}): nothing feeds the input {declared}"
+        for name, declared in spec.inputs.items():
+            if name not in draft.wires and declared.required:
+                what = f"{draft.name} ({spec.id}): nothing feeds the input {declared}"
                 self.add(path, "missing_input", what, "it has no default", self._providers(draft, name))
         self._check_map(draft)
-        lent = self._lent(draft)
-        where = self._locate(path, True)
-        return Node(draft.name, draft.spec, draft.stage, wires, lent, self._when(draft), draft.map, where)
+        lent = self._lent(draft) if spec.lent or draft.components else {}
+        where = self._locate_node(path, True)
+        return Node(draft.name, spec, draft.stage, wires, lent, self._when(draft), draft.map, where)
 
     def _when(self, draft: Draft) -> Ref | Constant | None:
         path = ("nodes", draft.name, "when")
         if isinstance(draft.when, bool):
             return None if draft.when else Constant(False)
-        ref = self._ref(path, draft.when)
-        if ref is not None and not accepts(bool, self._type(ref)):
-            what = f"{ref} is {type_name(self._type(ref))}, but {draft.name} runs by a bool"
+        known = self._known(path, draft.when)
+        if known is None:
+            return None
+        ref, given = known
+        if not accepts(bool, given):
+            what = f"{ref} is {type_name(given)}, but {draft.name} runs by a bool"
             self.add(path, "type_mismatch", what, fix="give when a wire of type bool")
         return ref
 
@@ -125,9 +129,13 @@ class _Binder(Faults):
     def _producer(self, path: Path, draft: Draft, port: str, wire: str | Value) -> Ref | Constant | None:
         if isinstance(wire, Value):
             return self._constant(path, draft, port, wire)
-        ref = self._ref(path, wire)
-        if ref is not None:
-            self._check_type(path, draft, port, ref)
+        known = self._known(path, wire)
+        if known is None:
+            return None
+        ref, given = known
+        wanted = self._wanted(draft, port)
+        if wanted is not given and not accepts(wanted, given):
+            self._mismatch(path, draft, port, ref)
         return ref
 
     def _constant(self, path: Path, draft: Draft, port: str, constant: Value) -> Constant | None:
@@ -142,20 +150,20 @@ class _Binder(Faults):
     def _wanted(self, draft: Draft, port: str) -> Any:
         """The type that must flow into a port: a list of its type where the node maps over it."""
         type_ = draft.spec.inputs[port].type
-        return list_of(type_) if port in draft.map else type_
+        return list_of(type_) if draft.map and port in draft.map else type_
 
     def outputs(self) -> dict[str, Ref]:
-        refs = {name: self._ref(("outputs", name), text) for name, text in self._drafts.outputs.items()}
-        return {name: ref for name, ref in refs.items() if ref is not None}
+        found = {name: self._known(("outputs", name), text) for name, text in self._drafts.outputs.items()}
+        return {name: known[0] for name, known in found.items() if known is not None}
 
     def order(self, nodes: Mapping[str, Node]) -> list[str]:
         """A topological order that keeps the order of writing where it can; cycles are reported."""
-        index = {name: i for i, name in enumerate(nodes)}
-        edges = [(ref.node, name) for name, node in nodes.items() for ref in node.refs() if ref.node in nodes]
-        if all(index[producer] < index[consumer] for producer, consumer in edges):
+        if _in_order(nodes):
             return list(nodes)
         import networkx as nx  # 0.2 s to import; graphs written in order, the usual case, do without
 
+        index = {name: i for i, name in enumerate(nodes)}
+        edges = [(ref.node, name) for name, node in nodes.items() for ref in node.refs() if ref.node in nodes]
         digraph = nx.DiGraph()
         digraph.add_nodes_from(nodes)
         digraph.add_edges_from(edges)
@@ -179,6 +187,15 @@ class _Binder(Faults):
         why = "; ".join(_abridged(hops))
         path = ("nodes", names[0], "when") if first == "when" else ("nodes", names[0], "inputs", first)
         self.add(path, "cycle", what, why, "cut one of these wires")
+
+    def _known(self, path: Path, text: str) -> tuple[Ref, Any] | None:
+        """The producer that a reference names, and its type; None, and a fault, if there is none."""
+        known = self._producers.get(text)
+        if known is None:
+            ref = self._ref(path, text)
+            if ref is not None:
+                known = self._producers[text] = (ref, self._type(ref))
+        return known
 
     def _ref(self, path: Path, text: str) -> Ref | None:
         """The producer that a reference names; None, and a fault, if there is none."""
@@ -224,10 +241,8 @@ class _Binder(Faults):
         self.add(path, code, what, f"its outputs: {named(exports)}", fix if exports else "")
         return None
 
-    def _check_type(self, path: Path, draft: Draft, port: str, ref: Ref) -> None:
+    def _mismatch(self, path: Path, draft: Draft, port: str, ref: Ref) -> None:
         wanted, given = self._wanted(draft, port), self._type(ref)
-        if accepts(wanted, given):
-            return
         what = f"{ref} is {type_name(given)}, but {draft.name}.{port} takes {type_name(wanted)}"
         why = f"{draft.name} ({draft.spec.id}) takes: {listed(draft.spec.inputs)}"
         if ref.node != INPUTS:
@@ -307,6 +322,17 @@ class _Binder(Faults):
             what += f", which {f'component {chosen}' if chosen else 'no component of the graph'} provides"
             self.add(path, "missing_component", what, fix="add a component that provides it under components")
         return None
+
+
+def _in_order(nodes: Mapping[str, Node]) -> bool:
+    """Whether every node comes after those that feed it."""
+    before = {INPUTS}
+    for name, node in nodes.items():
+        for source in node.sources:
+            if isinstance(source, Ref) and source.node not in before:
+                return False
+        before.add(name)
+    return True
 
 
 def _feeds(node: Node, producer: str) -> Iterator[tuple[str, Ref]]:

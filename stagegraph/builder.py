@@ -23,25 +23,23 @@ import attrs
 
 from stagegraph import manifest as manifests
 from stagegraph import plan as plans
-from stagegraph.components import Pool
-from stagegraph.context import Cancellation
 from stagegraph.errors import Fault, GraphError, ManifestError, suggest
-from stagegraph.events import Listener
-from stagegraph.executors import serial, threads
-from stagegraph.executors.result import Run
-from stagegraph.executors.threads import Lanes
 from stagegraph.graph import INPUTS, Draft, Drafts, Input, Ref, bind, embed, read, to_manifest
 from stagegraph.graph import Graph as BoundGraph
 from stagegraph.manifest import Manifest, NodeDecl, Value
 from stagegraph.plan import Plan
-from stagegraph.plugins import default_registry
 from stagegraph.ports import REQUIRED, Port, accepts, holds, list_of, type_name
 from stagegraph.record import summary
 from stagegraph.registry import BASIC_TYPES, Registry
 from stagegraph.stages import spec_of
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what runs a graph, and finds plugins, is imported when that is asked for
     from stagegraph.caching import Caching
+    from stagegraph.components import Pool
+    from stagegraph.context import Cancellation
+    from stagegraph.events import Listener
+    from stagegraph.executors.result import Run
+    from stagegraph.executors.threads import Lanes
 
 
 @attrs.frozen
@@ -126,7 +124,7 @@ class Graph:
         Raises:
             GraphError: it names or sets what does not exist; with every fault.
         """
-        registry = registry or default_registry()
+        registry = registry or _installed()
         graph = cls(manifest.name, manifest.description, registry=registry)
         drafts, broken, faults = read(manifest, registry)
         graph._drafts = drafts
@@ -142,7 +140,7 @@ class Graph:
     def registry(self) -> Registry:
         """Where ids are looked up."""
         if self._registry is None:
-            self._registry = default_registry()
+            self._registry = _installed()
         return self._registry
 
     def input(self, name: str, type: Any, default: Any = REQUIRED, *, help: str = "") -> Wire:
@@ -275,6 +273,8 @@ class Graph:
             on_event, pool, directory, cancellation, caching: as `executors.serial.run`.
             inputs: the graph's inputs by name.
         """
+        from stagegraph.executors import serial, threads
+
         given = given or {}
         plan = self.plan(outputs, given)
         options: dict[str, Any] = {"given": given, "on_event": on_event, "pool": pool}
@@ -289,6 +289,9 @@ class Graph:
         Cancelling the task cancels the run, and waits until its running stages have looked.
         """
         import asyncio  # as long to import as the rest of the engine
+
+        from stagegraph.context import Cancellation
+        from stagegraph.executors.threads import Lanes
 
         cancellation = options.pop("cancellation", None) or Cancellation()
         call = functools.partial(self.run, lanes=lanes or Lanes(), cancellation=cancellation, **options)
@@ -435,6 +438,12 @@ class Graph:
         raise GraphError(Fault("invalid_type", what, fix=fix))
 
 
+def _installed() -> Registry:
+    from stagegraph.plugins import default_registry
+
+    return default_registry()
+
+
 def load(name: str | Path, registry: Registry | None = None) -> Graph:
     """The graph of a manifest file, or of a manifest that a plugin ships: `load("ltx2/text-to-video")`.
 
@@ -442,7 +451,7 @@ def load(name: str | Path, registry: Registry | None = None) -> Graph:
         ManifestError: it cannot be found or read.
         GraphError: it names or sets what does not exist.
     """
-    registry = registry or default_registry()
+    registry = registry or _installed()
     return Graph.from_manifest(find(name, registry), registry)
 
 

@@ -22,7 +22,6 @@ An error carries one or more `Fault` values, so that a console, a log and a JSON
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Iterable
 from typing import Any
@@ -229,6 +228,8 @@ class Cancelled(StagegraphError):
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """`did you mean "…"?` for the nearest of the known names, else the list of them, else an empty text."""
+    import difflib
+
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if near:

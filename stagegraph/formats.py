@@ -17,7 +17,7 @@ import attrs
 from stagegraph import yaml
 from stagegraph.errors import Fault, ManifestError
 from stagegraph.serde import describe
-from stagegraph.yaml import Document
+from stagegraph.document import Document
 
 #: Plain data of format n to plain data of format n + 1.
 Step = Callable[[Mapping[str, Any]], Mapping[str, Any]]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import datetime
 import math
+import os
 import platform
 import re
-import secrets
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from importlib import metadata
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -20,12 +19,15 @@ from stagegraph.graph import Graph, to_drafts, to_manifest
 from stagegraph.manifest import Manifest
 from stagegraph.plan import Plan
 
+if TYPE_CHECKING:
+    from importlib import metadata
+
 SCHEMA: Final = "stagegraph.run/1"
 
 
 def new_run_id() -> str:
     """Random: 8 hexadecimal digits."""
-    return secrets.token_hex(4)
+    return os.urandom(4).hex()
 
 
 @attrs.frozen
@@ -122,6 +124,8 @@ def versions_of(packages: Iterable[str]) -> dict[str, str]:
 
 
 def _version(distribution: str) -> str | None:
+    from importlib import metadata  # with the e-mail parser: as long to import as attrs; few runs ask for versions
+
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -129,6 +133,8 @@ def _version(distribution: str) -> str | None:
 
 
 def _plugin_distributions() -> Mapping[str, metadata.Distribution]:
+    from importlib import metadata
+
     entries = metadata.entry_points(group="stagegraph.plugins")
     return {entry.module.partition(".")[0]: entry.dist for entry in entries if entry.dist is not None}
 

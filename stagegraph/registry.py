@@ -9,15 +9,17 @@ import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import GenericAlias, MappingProxyType, NoneType, UnionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from stagegraph.artifacts import Codec
 from stagegraph.components import ComponentSpec, component_spec_of
 from stagegraph.errors import Fault, suggest
 from stagegraph.serde import describe
 from stagegraph.stages import StageSpec, spec_of
+
+if TYPE_CHECKING:
+    from stagegraph.artifacts import Codec
 
 #: Types that every registry knows by name.
 BASIC_TYPES: Mapping[str, Any] = MappingProxyType({"str": str, "int": int, "float": float, "bool": bool})

@@ -13,13 +13,15 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
-import cattrs
 
 from stagegraph.errors import suggest
 from stagegraph.rules import rule_of
+
+if TYPE_CHECKING:
+    import cattrs
 
 Path = tuple[str | int, ...]
 
@@ -109,6 +111,8 @@ def _is_number(value: Any) -> bool:
 
 @cache
 def _converter() -> cattrs.Converter:
+    import cattrs  # graphs made in Python, without constants, do without
+
     converter = cattrs.Converter(omit_if_default=True)
     # What comes first is asked last: no type is left to the lax hooks that cattrs brings along.
     converter.register_structure_hook_func(lambda t: not _is_transparent(t), _refuse)

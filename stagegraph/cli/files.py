@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stagegraph import yaml
 from stagegraph.errors import Fault, UsageError
-from stagegraph.yaml import Document
+from stagegraph.document import Document
 
 
 def read_document(path: Path) -> Document:

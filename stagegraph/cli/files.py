@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stagegraph import yaml
-from stagegraph.errors import Fault, UsageError
 from stagegraph.document import Document
+from stagegraph.errors import Fault, UsageError
 
 
 def read_document(path: Path) -> Document:

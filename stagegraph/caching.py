@@ -90,7 +90,7 @@ class RunCache:
 
     def output_key(self, step: Step, key: NodeKey | Keyless, port: str, value: Any) -> str | None:
         """What an output is known by: the key of its node; its content if the node has none or opts out."""
-        if isinstance(key, NodeKey) and _reusable(step):
+        if isinstance(key, NodeKey) and reusable(step):
             return key.output(port)
         return self.input_key(value)
 
@@ -108,6 +108,18 @@ class RunCache:
         if self._log is not None:
             self._log.reused(self._row(step, key, "reused", name))
         return values
+
+    def has(self, step: Step, key: NodeKey | Keyless) -> bool:
+        """Whether `fetch` would find something; its content is not looked at."""
+        name = self._name(step, key)
+        return name is not None and self._store.has(name)
+
+    def left_out(self, step: Step, key: NodeKey | Keyless | None) -> None:
+        """Record a node that nothing had to read, because what would have was reused."""
+        if self._log is not None:
+            digest, ingredients = (key.digest, key.ingredients) if isinstance(key, NodeKey) else (None, {})
+            why = "nothing had to read it"
+            self._log.reused(NodeRow(step.node.name, "reused", digest, None, ingredients, why))
 
     def save(
         self,
@@ -127,7 +139,7 @@ class RunCache:
         """
         name = self._name(step, key)
         bundle, note = None, key.why if isinstance(key, Keyless) else ""
-        if name is not None and (_reusable(step) or all(map(self._codecs.is_plain, values))):
+        if name is not None and (reusable(step) or all(map(self._codecs.is_plain, values))):
             try:
                 bundle = self._codecs.bundle(values, _types(step))
             except ArtifactError as error:
@@ -195,7 +207,7 @@ class RunCache:
         """Where the outputs of a node are in the store; None if they cannot be there."""
         if isinstance(key, Keyless):
             return None
-        if _reusable(step):
+        if reusable(step):
             return f"node/{key.digest}"
         return f"run/{self._log.id}/{step.node.name}/{key.digest}" if self._log is not None else None
 
@@ -213,7 +225,8 @@ class RunCache:
         return NodeRow(step.node.name, outcome, digest, entry, ingredients, note, seconds, peak_bytes)
 
 
-def _reusable(step: Step) -> bool:
+def reusable(step: Step) -> bool:
+    """Whether other runs may use what a step gives."""
     return bool(getattr(step.node.spec, "cache", True))
 
 

@@ -30,7 +30,7 @@ from stagegraph.keys import Identities, Keyless, KeyMaker, NodeKey
 from stagegraph.plan import Step
 from stagegraph.record import Recorder
 from stagegraph.store import Also, Store
-from stagegraph.store.runs import NodeRow, Outcome, RunLog, StoredRun, begin
+from stagegraph.store.runs import FRESH, NodeRow, Outcome, RunLog, StoredRun, begin
 
 
 class RunCache:
@@ -129,16 +129,18 @@ class RunCache:
         *,
         seconds: float = 0.0,
         peak_bytes: int = 0,
+        fresh: bool = False,
     ) -> None:
         """Store what a stage returned, and in the same transaction that the node is complete.
 
-        Values that no codec writes are not stored, and the record says so.
+        Values that no codec writes are not stored, and the record says so; as it does of a stage that was asked to run
+        although its outputs were kept (`fresh`).
 
         Raises:
             StoreError: neither is recorded.
         """
         name = self._name(step, key)
-        bundle, note = None, key.why if isinstance(key, Keyless) else ""
+        bundle, note = None, key.why if isinstance(key, Keyless) else FRESH if fresh else ""
         if name is not None and (reusable(step) or all(map(self._codecs.is_plain, values))):
             try:
                 bundle = self._codecs.bundle(values, _types(step))

@@ -6,6 +6,7 @@ tells counts as nothing and is said to be unknown.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -130,11 +131,8 @@ def size_text(count: int) -> str:
 
 def bytes_of(text: str) -> int | None:
     """`"20GiB"` as a number of bytes; None if it is no size."""
-    number, unit = text.strip().rstrip("BKMGTi"), text.strip().lstrip("0123456789. ")
-    try:
-        return int(float(number) * _UNITS[unit or "B"])
-    except (ValueError, KeyError, OverflowError):
-        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(B|[KMGT]iB)?", text.strip())
+    return int(float(match[1]) * _UNITS[match[2] or "B"]) if match is not None else None
 
 
 def room_ahead(estimate: Estimate, position: int, parts: Mapping[PartRef, Any]) -> bool:

@@ -35,7 +35,9 @@ class Lending:
             for ref, said in residency.items()
         }
         self._released = {
-            ref for ref, said in residency.items() if said == "release-after-last-use" or (said is None and not shared)
+            ref
+            for ref, said in residency.items()
+            if said == "release-after-last-use" or (said != "resident" and not shared)
         }
 
     @contextlib.contextmanager
@@ -57,11 +59,11 @@ class Lending:
         """A step is done: what no later step is lent goes, and what is to be out of the way is moved."""
         for ref in step.node.lent.values():
             self._left[ref] -= 1
-            if not self._left[ref]:
-                self._end(ref)
-        for ref in step.offloads:
-            if ref in self._claims and self._claims[ref].offload():
+            last = not self._left[ref]
+            if ref in step.offloads and not (last and ref in self._released) and self._claims[ref].offload():
                 self._tell(events.ComponentOffloaded(self._run, ref.component, ref.part))
+            if last:
+                self._end(ref)
 
     def close(self) -> None:
         """Give up every claim that is left; the run is over."""

@@ -223,7 +223,8 @@ class Running:
             values, seconds, _ = self._run(step, position, call, None)
             return Done(values, (None,) * len(values), seconds)
         key = self.foresight.keys.get(position) or cache.node_key(step, call.identities)
-        kept = cache.fetch(step, key) if step.node.name not in self.plan.fresh else None
+        fresh = step.node.name in self.plan.fresh
+        kept = cache.fetch(step, key) if not fresh else None
         if kept is not None:
             produced, took = kept, None
         elif position in self.foresight.reused:
@@ -231,7 +232,7 @@ class Running:
         else:
             produced, took, peak = self._run(step, position, call, key)
             try:
-                cache.save(step, key, produced, seconds=took, peak_bytes=peak)
+                cache.save(step, key, produced, seconds=took, peak_bytes=peak, fresh=fresh)
             except StoreError as error:  # the run goes on: what it made is in memory
                 self._warn(error.faults[0])
         ports = step.node.spec.outputs

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stagegraph.builder import Graph, constant, load
-    from stagegraph.components import Pool, component, part
+    from stagegraph.components import component, part
     from stagegraph.context import Cancellation, StageContext, derive_seed
     from stagegraph.errors import StagegraphError
     from stagegraph.executors.result import Run
     from stagegraph.executors.threads import Lanes
     from stagegraph.hookspecs import Check, hookimpl
     from stagegraph.manifest import Manifest
+    from stagegraph.pool import Pool
     from stagegraph.registry import Registry
     from stagegraph.rules import param
     from stagegraph.stages import outputs, stage
@@ -43,13 +44,14 @@ __all__ = [
 #: Where each name comes from; imported when it is first asked for, so that a plugin does not wait for the executors.
 _HOMES = {
     "builder": ("Graph", "constant", "load"),
-    "components": ("Pool", "component", "part"),
+    "components": ("component", "part"),
     "context": ("Cancellation", "StageContext", "derive_seed"),
     "errors": ("StagegraphError",),
     "executors.result": ("Run",),
     "executors.threads": ("Lanes",),
     "hookspecs": ("Check", "hookimpl"),
     "manifest": ("Manifest",),
+    "pool": ("Pool",),
     "registry": ("Registry",),
     "rules": ("param",),
     "stages": ("outputs", "stage"),

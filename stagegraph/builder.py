@@ -23,6 +23,8 @@ import attrs
 
 from stagegraph import manifest as manifests
 from stagegraph import plan as plans
+from stagegraph.attempts import Retry
+from stagegraph.components import Residency
 from stagegraph.errors import Fault, GraphError, ManifestError, suggest
 from stagegraph.graph import INPUTS, Draft, Drafts, Input, Ref, bind, embed, read, to_manifest
 from stagegraph.graph import Graph as BoundGraph
@@ -35,11 +37,11 @@ from stagegraph.stages import spec_of
 
 if TYPE_CHECKING:  # what runs a graph, and finds plugins, is imported when that is asked for
     from stagegraph.caching import Caching
-    from stagegraph.components import Pool
     from stagegraph.context import Cancellation
     from stagegraph.events import Listener
     from stagegraph.executors.result import Run
     from stagegraph.executors.threads import Lanes
+    from stagegraph.pool import Pool
 
 
 @attrs.frozen
@@ -115,7 +117,7 @@ class Graph:
         self._registry = registry
         self._numbers: dict[str, int] = {}
         self._bound: BoundGraph | None = None
-        self._planned: Callable[[tuple[str, ...] | None, tuple[str, ...]], Plan] | None = None
+        self._planned: Callable[[tuple[str, ...] | None, tuple[str, ...], tuple[str, ...]], Plan] | None = None
 
     @classmethod
     def from_manifest(cls, manifest: Manifest, registry: Registry | None = None) -> Graph:
@@ -161,18 +163,24 @@ class Graph:
             raise GraphError(Fault("invalid_value", what, fix="use one default, or another name"))
         return Wire(Ref(INPUTS, name), type)
 
-    def component(self, name: str, component: Any) -> str:
+    def component(
+        self, name: str, component: Any, *, residency: Residency | Mapping[str, Residency] | None = None
+    ) -> str:
         """Give the graph a component; stages that need one of its parts are lent it.
 
         Args:
             name: its name in the graph.
             component: an instance of a component class.
+            residency: where its parts stay between uses, for all of them or by part. By default until the last step
+                that is lent them; in a pool that the caller brings, for good.
 
         Returns:
             The name, for `components=` of `add` where several components provide the same.
         """
         self._new("component", name, self._drafts.components)
         self._growing().components[name] = component
+        if residency is not None:
+            self._drafts.residency[name] = residency
         return name
 
     def add(
@@ -185,6 +193,8 @@ class Graph:
         params: Mapping[str, Any] | None = None,
         when: Wire | NodeHandle | None = None,
         map: Iterable[str] = (),
+        timeout: float | None = None,
+        retry: Retry | None = None,
         **inputs: Feed,
     ) -> NodeHandle:
         """Place a stage, or another graph, in the graph.
@@ -197,7 +207,9 @@ class Graph:
             params: the params of a stage given by its id.
             when: a bool that decides whether the node runs.
             map: inputs that are fed lists; the stage runs for each item, and its outputs are lists.
-            inputs: port -> what feeds it.
+            timeout: seconds after which a call has failed.
+            retry: how often the stage is called when it fails with an error that may pass.
+            inputs: port -> what feeds it. Ports with the names of these arguments are fed by `NodeHandle.wire`.
 
         Raises:
             GraphError: the stage is unknown, the name is taken, or a wire does not fit.
@@ -210,6 +222,7 @@ class Graph:
             name = self._free_name(spec.id.rpartition(".")[2])
         self._new("node", name, self._drafts.nodes, self._drafts.subgraphs)
         draft = Draft(name, spec, instance, components=dict(components or ()), map=tuple(map))
+        draft.timeout, draft.retry = timeout, retry
         self._wire(draft, inputs)
         if when is not None:
             draft.when = self._source(when)[0]
@@ -239,23 +252,26 @@ class Graph:
             self._bound = bind(self._drafts)
         return self._bound
 
-    def plan(self, outputs: Iterable[str] | None = None, given: Iterable[str] = ()) -> Plan:
-        """What a run would do; made once for the same outputs and given values, until the graph grows.
+    def plan(self, outputs: Iterable[str] | None = None, given: Iterable[str] = (), fresh: Iterable[str] = ()) -> Plan:
+        """What a run would do; made once for the same arguments, which are those of `run`, until the graph grows.
 
-        Args:
-            outputs: the names of outputs, or nodes, to make; the graph's outputs if None.
-            given: outputs of nodes (`node.port`) whose values the caller brings.
+        Raises:
+            GraphError: the graph cannot run.
+            PlanError: an output, port or node that the graph does not have, or no output at all.
         """
         graph = self.bind()
         if self._planned is None:
             self._planned = functools.lru_cache(maxsize=8)(functools.partial(plans.make, graph))
-        return self._planned(None if outputs is None else tuple(outputs), tuple(given))
+        return self._planned(None if outputs is None else tuple(outputs), tuple(given), tuple(fresh))
 
     def run(
         self,
+        values: Mapping[str, Any] | None = None,
+        /,
         *,
         outputs: Iterable[str] | None = None,
         given: Mapping[str, Any] | None = None,
+        fresh: Iterable[str] = (),
         lanes: Lanes | None = None,
         on_event: Listener | None = None,
         pool: Pool | None = None,
@@ -267,16 +283,19 @@ class Graph:
         """Run the graph.
 
         Args:
+            values: the graph's inputs by name; the way for those that are called like an option of this method.
             outputs: the names of outputs, or nodes, to make; the graph's outputs if None.
-            given: values of outputs of nodes (`node.port`), in place of running the nodes.
+            given: values of ports (`node.port`): of an output, in place of running the node; of an input, in place of
+                what feeds it.
+            fresh: nodes that run even if their outputs are kept, with all that follow them.
             lanes: run steps at the same time, in threads, within these lanes; one after another if None.
             on_event, pool, directory, cancellation, caching: as `executors.serial.run`.
             inputs: the graph's inputs by name.
         """
         from stagegraph.executors import serial, threads
 
-        given = given or {}
-        plan = self.plan(outputs, given)
+        given, inputs = given or {}, {**(values or {}), **inputs}
+        plan = self.plan(outputs, given, fresh)
         options: dict[str, Any] = {"given": given, "on_event": on_event, "pool": pool}
         options |= {"directory": directory, "cancellation": cancellation, "caching": caching}
         if lanes is None:

@@ -30,7 +30,7 @@ from stagegraph.keys import Identities, Keyless, KeyMaker, NodeKey
 from stagegraph.plan import Step
 from stagegraph.record import Recorder
 from stagegraph.store import Also, Store
-from stagegraph.store.runs import NodeRow, Outcome, RunLog, StoredRun, begin
+from stagegraph.store.runs import FRESH, NodeRow, Outcome, RunLog, StoredRun, begin
 
 
 class RunCache:
@@ -90,7 +90,7 @@ class RunCache:
 
     def output_key(self, step: Step, key: NodeKey | Keyless, port: str, value: Any) -> str | None:
         """What an output is known by: the key of its node; its content if the node has none or opts out."""
-        if isinstance(key, NodeKey) and _reusable(step):
+        if isinstance(key, NodeKey) and reusable(step):
             return key.output(port)
         return self.input_key(value)
 
@@ -109,6 +109,18 @@ class RunCache:
             self._log.reused(self._row(step, key, "reused", name))
         return values
 
+    def has(self, step: Step, key: NodeKey | Keyless) -> bool:
+        """Whether `fetch` would find something; its content is not looked at."""
+        name = self._name(step, key)
+        return name is not None and self._store.has(name)
+
+    def left_out(self, step: Step, key: NodeKey | Keyless | None) -> None:
+        """Record a node that nothing had to read, because what would have was reused."""
+        if self._log is not None:
+            digest, ingredients = (key.digest, key.ingredients) if isinstance(key, NodeKey) else (None, {})
+            why = "nothing had to read it"
+            self._log.reused(NodeRow(step.node.name, "reused", digest, None, ingredients, why))
+
     def save(
         self,
         step: Step,
@@ -117,17 +129,19 @@ class RunCache:
         *,
         seconds: float = 0.0,
         peak_bytes: int = 0,
+        fresh: bool = False,
     ) -> None:
         """Store what a stage returned, and in the same transaction that the node is complete.
 
-        Values that no codec writes are not stored, and the record says so.
+        Values that no codec writes are not stored, and the record says so; as it does of a stage that was asked to run
+        although its outputs were kept (`fresh`).
 
         Raises:
             StoreError: neither is recorded.
         """
         name = self._name(step, key)
-        bundle, note = None, key.why if isinstance(key, Keyless) else ""
-        if name is not None and (_reusable(step) or all(map(self._codecs.is_plain, values))):
+        bundle, note = None, key.why if isinstance(key, Keyless) else FRESH if fresh else ""
+        if name is not None and (reusable(step) or all(map(self._codecs.is_plain, values))):
             try:
                 bundle = self._codecs.bundle(values, _types(step))
             except ArtifactError as error:
@@ -195,7 +209,7 @@ class RunCache:
         """Where the outputs of a node are in the store; None if they cannot be there."""
         if isinstance(key, Keyless):
             return None
-        if _reusable(step):
+        if reusable(step):
             return f"node/{key.digest}"
         return f"run/{self._log.id}/{step.node.name}/{key.digest}" if self._log is not None else None
 
@@ -213,7 +227,8 @@ class RunCache:
         return NodeRow(step.node.name, outcome, digest, entry, ingredients, note, seconds, peak_bytes)
 
 
-def _reusable(step: Step) -> bool:
+def reusable(step: Step) -> bool:
+    """Whether other runs may use what a step gives."""
     return bool(getattr(step.node.spec, "cache", True))
 
 

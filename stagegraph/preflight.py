@@ -42,7 +42,7 @@ def facts(plan: Plan) -> dict[Ref, Facts]:
 
 def warnings(graph: Graph) -> list[Fault]:
     """What is odd about a graph but keeps nothing from running: nodes that no output needs."""
-    needed = needed_by(graph, graph.outputs.values())
+    needed = needed_by(graph.nodes, graph.outputs.values())
     return [_at(node, _orphan(node)) for name, node in graph.nodes.items() if name not in needed]
 
 

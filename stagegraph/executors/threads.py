@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from stagegraph.components import Pool
 from stagegraph.context import Cancellation
 from stagegraph.errors import Cancelled
 from stagegraph.events import Listener
+from stagegraph.executors.ahead import Ahead
 from stagegraph.executors.checks import check_given, check_inputs
 from stagegraph.executors.result import Run
-from stagegraph.executors.running import Call, Running
-from stagegraph.plan import Plan, Step
+from stagegraph.executors.running import Call, Running, StaleError
+from stagegraph.plan import Plan
+from stagegraph.pool import Pool
 from stagegraph.preflight import preflight
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ class Lanes:
     device: int = 1
     cpu: int = attrs.field(factory=lambda: os.cpu_count() or 1)
     io: int = 4
+
+    @property
+    def total(self) -> int:
+        """How many steps run at once at most."""
+        return self.device + self.cpu + self.io
 
     def width(self, lane: str) -> int:
         """The width of a lane."""
@@ -59,22 +65,35 @@ def run(
 
     After the first error nothing that depends on the failed step starts; what runs, and what does not depend on it,
     is brought to its end, and then the error is raised.
+
+    While a step runs that is lent components, those of the next one are loaded, if it is known that they fit beside.
     """
     values, brought = check_inputs(plan, inputs), check_given(plan, given or {})
     preflight(plan)
     running = Running(plan, values, brought, on_event, pool, directory, cancellation or Cancellation(), caching)
-    return _Threads(running, lanes or Lanes()).run()
+    lanes = lanes or Lanes()
+    running.begin()
+    with ThreadPoolExecutor(lanes.total + 1, thread_name_prefix="stagegraph") as threads:  # one loads ahead
+        while True:
+            error = _Pass(running, lanes, threads).run()
+            if error is None:
+                return running.finish()
+            if not isinstance(error, StaleError):
+                raise running.fail(error) from error.__cause__
+            running.restart()
 
 
-class _Threads:
+class _Pass:
     """Hands steps to threads as their inputs arrive; all bookkeeping is done in the thread of the caller."""
 
-    def __init__(self, running: Running, lanes: Lanes) -> None:
+    def __init__(self, running: Running, lanes: Lanes, threads: ThreadPoolExecutor) -> None:
         self._running = running
         self._lanes = lanes
-        steps = running.plan.steps
-        makers = {slot: i for i, step in enumerate(steps) for slot in step.writes if slot is not None}
-        waits = [{makers[slot] for slot in step.waits if slot in makers} for step in steps]
+        self._threads = threads
+        self._steps = running.plan.steps
+        self._ahead = Ahead(running)
+        makers = {slot: i for i, step in enumerate(self._steps) for slot in step.writes if slot is not None}
+        waits = [{makers[slot] for slot in step.waits if slot in makers} for step in self._steps]
         self._missing = [len(needed) for needed in waits]
         self._readers: dict[int, list[int]] = defaultdict(list)
         for i, needed in enumerate(waits):
@@ -85,41 +104,31 @@ class _Threads:
         self._done: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self._errors: list[BaseException] = []
 
-    def run(self) -> Run:
-        """Run every step, and raise the first error when nothing runs any more."""
-        running = self._running
-        running.begin()
-        width = sum(self._lanes.width(lane) for lane in ("device", "cpu", "io"))
-        with ThreadPoolExecutor(width, thread_name_prefix="stagegraph") as threads:
-            for i, missing in enumerate(self._missing):
-                if not missing:
-                    self._enqueue(i)
-            try:
-                self._start(threads)
-                while self._busy.total():
-                    self._finish(*self._done.get())
-                    self._start(threads)
-            except KeyboardInterrupt as interrupt:
-                running.cancellation.cancel()
-                self._errors.insert(0, interrupt)
-        if self._errors:
-            first = self._errors[0]
-            raise running.fail(first) from first.__cause__
-        return running.finish()
-
-    def _step(self, i: int) -> Step:
-        return self._running.plan.steps[i]
+    def run(self) -> BaseException | None:
+        """Run every step; gives the first error when nothing runs any more."""
+        for i, missing in enumerate(self._missing):
+            if not missing:
+                self._enqueue(i)
+        try:
+            self._start()
+            while self._busy.total():
+                self._finish(*self._done.get())
+                self._start()
+        except KeyboardInterrupt as interrupt:
+            self._running.cancellation.cancel()
+            return interrupt
+        return next((e for e in self._errors if not isinstance(e, StaleError)), next(iter(self._errors), None))
 
     def _enqueue(self, i: int) -> None:
-        self._ready[self._step(i).node.lane].append(i)
+        self._ready[self._steps[i].node.lane].append(i)
 
-    def _start(self, threads: ThreadPoolExecutor) -> None:
+    def _start(self) -> None:
         """Start what is ready, as far as the lanes are wide."""
         for lane, waiting in list(self._ready.items()):
             while waiting and self._busy[lane] < self._lanes.width(lane):
                 i = waiting.popleft()
                 try:
-                    call = self._running.prepare(self._step(i))
+                    call = self._running.prepare(self._steps[i], i)
                 except Cancelled as error:
                     self._errors.append(error)
                     return
@@ -127,17 +136,19 @@ class _Threads:
                     self._release_readers(i)
                     continue
                 self._busy[lane] += 1
-                threads.submit(self._work, i, call)
+                self._threads.submit(self._work, i, call)
+                for part in self._ahead.of(i):
+                    self._threads.submit(self._running.load_ahead, part)
 
     def _work(self, i: int, call: Call) -> None:
         try:
-            result: Any = self._running.call(self._step(i), i + 1, call)
+            result: Any = self._running.call(self._steps[i], i, call)
         except BaseException as error:
             result = error
         self._done.put((i, result))
 
     def _finish(self, i: int, result: Any) -> None:
-        step = self._step(i)
+        step = self._steps[i]
         self._busy[step.node.lane] -= 1
         if isinstance(result, BaseException):
             self._running.reject(step, result)

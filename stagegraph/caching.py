@@ -26,6 +26,7 @@ import attrs
 
 from stagegraph.artifacts import Codecs
 from stagegraph.errors import ArtifactError, Fault, StoreError
+from stagegraph.events import Event, as_dict
 from stagegraph.keys import Identities, Keyless, KeyMaker, NodeKey
 from stagegraph.plan import Step
 from stagegraph.record import Recorder
@@ -61,10 +62,15 @@ class RunCache:
         self._with_checkpoint: set[str] = set()
         self._lock = threading.Lock()
 
-    def told(self, event: Mapping[str, Any]) -> None:
+    @property
+    def recorded(self) -> bool:
+        """Whether anything is kept of the run itself."""
+        return self._log is not None
+
+    def told(self, event: Event) -> None:
         """Keep an event of the run."""
         if self._log is not None:
-            self._log.event(event)
+            self._log.event(as_dict(event))
 
     def finish(self, record: Mapping[str, Any]) -> None:
         """Keep how the run ended."""

@@ -90,6 +90,27 @@ class Plan:
         """How many steps are lent each part."""
         return Counter(part for step in self.steps for part in step.node.lent.values())
 
+    @cached_property
+    def inputs(self) -> Mapping[str, int]:
+        """The slots of the inputs of the graph that are read."""
+        refs = ((source, slot) for source, slot in self.slots.items() if isinstance(source, Ref))
+        return {ref.port: slot for ref, slot in refs if ref.node == INPUTS}
+
+    @cached_property
+    def constants(self) -> Mapping[int, Any]:
+        """The values that are written in the graph, by slot."""
+        given = {port.slot for port in self.given.values()}
+        return {
+            slot: source.value
+            for source, slot in self.slots.items()
+            if isinstance(source, Constant) and slot not in given
+        }
+
+    @cached_property
+    def conditional(self) -> bool:
+        """Whether there are steps that may be skipped."""
+        return any(step.when is not None for step in self.steps)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON; equal for equal plans, however the graph was written."""
         refs = {slot: str(source) for source, slot in self.slots.items()}

@@ -26,7 +26,7 @@ def preflight(plan: Plan) -> None:
         ComponentError: something is missing on this machine; carries every fault, also those of the graph.
         GraphError: the graph or its settings are wrong; with every fault.
     """
-    nodes = [step.node for step in plan.steps]
+    nodes = [step.node for step in plan.steps if step.node.spec.foretells]
     missing = list(_components(plan))
     wrong = [*_stages(nodes), *_files(nodes), *_facts(nodes)[1]]
     if missing:

@@ -90,7 +90,7 @@ class Recorder:
             versions=self._versions,
             components=self._components,
             status=self.status,
-            seconds=dict(self.seconds),
+            seconds={node: round(seconds, 6) for node, seconds in self.seconds.items()},
             peak_bytes=dict(self.peak_bytes),
             device_peak_bytes=dict(self.device_peak_bytes),
         )

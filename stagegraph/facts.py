@@ -9,8 +9,8 @@ A stage may have four more methods, none of which loads anything::
 
 `facts` gets what is known of each argument of `run`: of what flows in, and of the parts of components that are lent
 (their `part_facts`). It gives what follows for each output, and raises `FactError` for what the stage cannot take. So
-"this edge carries frames of 250 x 400 and the encoder wants even sizes" is found before anything heavy loads. `memory` gives the bytes of the device that a call takes beside what it is lent; None if it cannot
-tell.
+"this edge carries frames of 250 x 400 and the encoder wants even sizes" is found before anything heavy loads. `memory`
+gives the bytes of the device that a call takes beside what it is lent; None if it cannot tell.
 """
 
 from __future__ import annotations

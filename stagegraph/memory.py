@@ -12,12 +12,11 @@ from typing import Any
 
 import attrs
 
-from stagegraph.components import part_facts_of
 from stagegraph.errors import Fault, FitError
-from stagegraph.facts import Facts, memory_of
-from stagegraph.graph import PartRef, Ref
-from stagegraph.plan import Plan, Step
-from stagegraph.preflight import facts
+from stagegraph.facts import memory_of
+from stagegraph.graph import PartRef
+from stagegraph.plan import Plan
+from stagegraph.preflight import Known
 
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
@@ -49,8 +48,7 @@ class Estimate:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._facts = facts(plan)
-        self._parts = {ref: part_facts_of(plan.graph.components[ref.component], ref.part) for ref in plan.borrowers}
+        self._known = Known(plan)
         self.steps = self._steps()
 
     @property
@@ -60,7 +58,7 @@ class Estimate:
 
     def size(self, ref: PartRef) -> int | None:
         """The bytes of a part once it is loaded; None if its component does not say."""
-        size = self._parts[ref].get("bytes")
+        size = self._known.parts[ref].get("bytes")
         return size if isinstance(size, int) else None
 
     def _steps(self) -> tuple[StepMemory, ...]:
@@ -69,19 +67,11 @@ class Estimate:
         for step in self.plan.steps:
             held |= {ref: self.size(ref) for ref in step.node.lent.values()}
             unknown = tuple(str(ref) for ref, size in held.items() if size is None)
-            steps.append(StepMemory(step.node.name, sum(s or 0 for s in held.values()), self._call(step), unknown))
+            call = memory_of(step.node.stage, self._known.of(step.node))
+            steps.append(StepMemory(step.node.name, sum(s or 0 for s in held.values()), call, unknown))
             for ref in {*step.releases, *step.offloads}:
                 held.pop(ref, None)
         return tuple(steps)
-
-    def _call(self, step: Step) -> int | None:
-        known: dict[str, Facts] = {
-            port: self._facts[source]
-            for port, source in step.node.inputs.items()
-            if isinstance(source, Ref) and source in self._facts
-        }
-        lent = {argument: self._parts[ref] for argument, ref in step.node.lent.items()}
-        return memory_of(step.node.stage, known, lent)
 
     def __str__(self) -> str:
         width = max((len(step.node) for step in self.steps), default=0)

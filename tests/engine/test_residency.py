@@ -106,9 +106,9 @@ class UseBig:
         LOG.append("use big")
         return x + 1
 
-    def memory(self, inputs: Mapping[str, Any], lent: Mapping[str, Any]) -> int:
+    def memory(self, inputs: Mapping[str, Any]) -> int:
         """By the width of the part."""
-        return int(5 * lent["big"]["width"])
+        return int(5 * inputs["big"]["width"])
 
 
 @sg.stage("residency.use_small", version=1)
@@ -120,7 +120,7 @@ class UseSmall:
         LOG.append("use small")
         return x + 1
 
-    def memory(self, inputs: Mapping[str, Any], lent: Mapping[str, Any]) -> int:
+    def memory(self, inputs: Mapping[str, Any]) -> int:
         """Little."""
         return 3
 
@@ -304,7 +304,7 @@ def test_the_next_part_is_loaded_while_a_step_runs_if_it_fits_beside() -> None:
             assert loading.wait(WAIT)
             return x + 1
 
-        def memory(self, inputs: Mapping[str, Any], lent: Mapping[str, Any]) -> int:
+        def memory(self, inputs: Mapping[str, Any]) -> int:
             """20 bytes."""
             return 20
 

@@ -72,10 +72,10 @@ class RunCache:
         if self._log is not None:
             self._log.event(as_dict(event))
 
-    def finish(self, record: Mapping[str, Any]) -> None:
+    def finish(self, recorder: Recorder) -> None:
         """Keep how the run ended."""
         if self._log is not None:
-            self._log.finish(record)
+            self._log.finish(recorder.record().as_dict())
 
     def input_key(self, value: Any) -> str | None:
         """What a value is known by: its content. None if it has no codec."""

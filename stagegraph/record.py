@@ -7,8 +7,9 @@ import math
 import os
 import platform
 import re
+import sys
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -122,9 +123,17 @@ def start(id: str, plan: Plan, inputs: Mapping[str, Any]) -> Recorder:
 
 
 def versions_of(packages: Iterable[str]) -> dict[str, str]:
-    """Python, the engine, the plugins that hold these top-level packages, and the libraries that those require."""
+    """Python, the engine, the plugins that hold these top-level packages, and the libraries that those require.
+
+    Looked up once for the same packages, as their code is read once.
+    """
+    return dict(_versions_of(frozenset(packages), tuple(sys.path)))
+
+
+@lru_cache(maxsize=64)
+def _versions_of(packages: frozenset[str], path: tuple[str, ...]) -> Mapping[str, str]:
     known = _plugin_distributions()
-    plugins = [known[package] for package in dict.fromkeys(packages) if package in known]
+    plugins = [known[package] for package in packages if package in known]
     names = {"stagegraph", *(plugin.metadata["Name"] for plugin in plugins)}
     for plugin in plugins:
         names |= {re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in plugin.requires or () if "extra ==" not in need}

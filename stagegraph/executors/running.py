@@ -161,7 +161,7 @@ class Running:
     def _end(self) -> None:
         self._lending.close()
         if self._cache is not None:
-            self._cache.finish(self.recorder.record().as_dict())
+            self._cache.finish(self.recorder)
 
     def _result(self) -> Run:
         """The outputs as far as they were made."""

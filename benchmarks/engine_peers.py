@@ -204,7 +204,7 @@ def measure(peer: Peer, case: Case, repeats: int, limit: float) -> dict[str, Any
             command, capture_output=True, text=True, cwd=HERE / "peers", env=environment, timeout=limit
         )
     except subprocess.TimeoutExpired:
-        return {"error": f"over {limit:.0f} s"}
+        return {"error": f"over {limit:g} s"}
     if done.returncode < 0:
         return {"error": f"died: {signal.Signals(-done.returncode).name}"}
     if done.returncode:

@@ -24,7 +24,7 @@ class Step:
     def __init__(self, work: Callable[..., int]) -> None:
         self.work = work
 
-    @component.output_types(value=int)
+    @component.output_types(value=int)  # type: ignore[untyped-decorator]
     def run(self, value: int) -> dict[str, int]:
         return {"value": self.work(value)}
 
@@ -33,7 +33,7 @@ class Step:
 class Join:
     """Takes any number of values."""
 
-    @component.output_types(value=int)
+    @component.output_types(value=int)  # type: ignore[untyped-decorator]
     def run(self, value: Variadic[int]) -> dict[str, int]:
         return {"value": step(*value)}
 
@@ -42,7 +42,7 @@ class Join:
 class Same:
     """Gives an array back."""
 
-    @component.output_types(value=numpy.ndarray)
+    @component.output_types(value=numpy.ndarray)  # type: ignore[untyped-decorator]
     def run(self, value: numpy.ndarray) -> dict[str, Any]:
         return {"value": value}
 

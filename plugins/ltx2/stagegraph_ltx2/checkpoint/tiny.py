@@ -25,11 +25,13 @@ from stagegraph_ltx2.model.audio_vae import AudioVAE
 from stagegraph_ltx2.model.config import (
     AudioVAEConfig,
     ConnectorsConfig,
+    LatentUpsamplerConfig,
     TransformerConfig,
     VideoVAEConfig,
     VocoderConfig,
 )
 from stagegraph_ltx2.model.connectors import TextConnectors
+from stagegraph_ltx2.model.latent_upsampler import LatentUpsampler
 from stagegraph_ltx2.model.transformer import AudioVideoTransformer
 from stagegraph_ltx2.model.video_vae import VideoVAE
 from stagegraph_ltx2.model.vocoder import Vocoder
@@ -40,6 +42,7 @@ NETWORKS: Mapping[str, tuple[type[Any], type[Any], Mapping[str, Any]]] = {
     "vae": (VideoVAE, VideoVAEConfig, recipe.VIDEO_VAE),
     "audio_vae": (AudioVAE, AudioVAEConfig, recipe.AUDIO_VAE),
     "vocoder": (Vocoder, VocoderConfig, recipe.VOCODER),
+    "latent_upsampler": (LatentUpsampler, LatentUpsamplerConfig, recipe.LATENT_UPSAMPLER),
 }
 
 
@@ -128,7 +131,7 @@ def _gemma() -> nn.Module:
 
 def _write_weights(folder: Path, module: nn.Module, generator: torch.Generator, dtype: torch.dtype) -> None:
     state = {
-        name: draw(name, tensor, generator).to(dtype)
+        name: (draw(name, tensor, generator) if tensor.is_meta else tensor).to(dtype)
         for name, tensor in sorted(module.state_dict().items())
         if not name.startswith("lm_head.")  # tied to the embeddings
     }

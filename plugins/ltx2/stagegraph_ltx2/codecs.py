@@ -70,9 +70,9 @@ def _decode_state(data: bytearray) -> LatentState:
         size = PixelShape(frames, height, width, rate)
         scale, seed = json.loads(texts["start"])
         if type(scale) not in (int, float) or not 0 <= scale <= 1 or type(seed) is not int:
-            raise ValueError("noise_scale and seed are none")
+            raise ValueError("no noise scale and seed")
     except (ValueError, TypeError) as error:
-        raise _bad(_STATE, f'the size "{texts["size"][:60]}": {error}') from None
+        raise _bad(_STATE, f'the size "{texts["size"][:60]}" and the start "{texts["start"][:60]}": {error}') from None
     rate = _rate(_STATE, texts["frame_rate"])
     video, audio = (TokenState(*(_tensor(arrays[f"{name}.{part}"]) for part in _PARTS)) for name in ("video", "audio"))
     return LatentState(video, audio, size, rate, float(scale), seed)

@@ -32,16 +32,15 @@ def fitted(pixels: NDArray[np.uint8], height: int, width: int, fit: Fit = "crop"
     Returns:
         [1, 3, f, height, width], fp32 in [-1, 1].
     """
-    x = torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).float()  # [f, c, h, w]
+    x = torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2)  # [f, c, h, w]
     rows, columns = x.shape[2:]
     if (rows, columns) != (height, width):
-        if fit == "stretch":
-            # as 8 bits again, which PIL gives
-            x = F.interpolate(x, (height, width), mode="bilinear", antialias=True).round().clamp(0, 255)
+        if fit == "stretch":  # on 8 bits, as PIL does it; its results differ by one in places
+            x = F.interpolate(x, (height, width), mode="bilinear", antialias=True)
         else:
             scale = max(height / rows, width / columns)
             size = (max(math.ceil(rows * scale), height), max(math.ceil(columns * scale), width))
-            x = F.interpolate(x, size, mode="bilinear", align_corners=False)
+            x = F.interpolate(x.float(), size, mode="bilinear", align_corners=False)
             top, left = (size[0] - height) // 2, (size[1] - width) // 2
             x = x[:, :, top : top + height, left : left + width]
-    return (x / 127.5 - 1).transpose(0, 1)[None]
+    return (x.float() / 127.5 - 1).transpose(0, 1)[None]

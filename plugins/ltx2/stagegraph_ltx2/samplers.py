@@ -66,7 +66,7 @@ def euler(x: Pair, estimate: Estimate, step: Step) -> tuple[Pair, None]:
 
 def euler_step(x: Tensor, x0: Tensor, sigma: float, next_sigma: float) -> Tensor:
     """x0 stays, the noise in x shrinks from one level to the next."""
-    return x + (x - x0) / sigma * (next_sigma - sigma)
+    return x0 if next_sigma == 0 else x + (x - x0) / sigma * (next_sigma - sigma)
 
 
 @attrs.frozen

@@ -12,10 +12,11 @@ import attrs
 import torch
 from torch import Tensor
 
-from stagegraph_ltx2.model.positions import keyframe_positions
+from stagegraph_ltx2.model.positions import audio_positions, keyframe_positions, video_positions
+from stagegraph_ltx2.noise import draw_noise, seeded
 from stagegraph_ltx2.rules import Rules
-from stagegraph_ltx2.shapes import LatentShape
-from stagegraph_ltx2.values import LatentState, TokenState
+from stagegraph_ltx2.shapes import AudioShape, LatentShape
+from stagegraph_ltx2.values import AudioLatent, LatentState, TokenState, VideoLatent
 
 Stream = Literal["video", "audio"]
 
@@ -155,6 +156,29 @@ def fresh(noise: Tensor, positions: Tensor, initial: Tensor | None = None) -> To
     """
     start = torch.zeros_like(noise) if initial is None else initial
     return TokenState(start, noise, start, torch.ones(*noise.shape[:2], 1), positions)
+
+
+def noise_like(video: VideoLatent, audio: AudioLatent | None, seed: int, scale: float = 1.0) -> LatentState:
+    """Noise of the size of latents, from which denoising starts as far as `scale` says; nothing is kept.
+
+    Args:
+        video: what denoising starts from, where the scale is below 1.
+        audio: likewise; without it, as much sound as the video takes.
+        seed: of the noise.
+        scale: the noise level that denoising starts at.
+    """
+    rate, shape = video.frame_rate, LatentShape(*video.latent.shape[2:])
+    size = shape.pixel(float(rate))
+    sound = size.audio() if audio is None else AudioShape(audio.latent.shape[1])
+    noise, audio_noise = draw_noise(seeded(seed), shape, sound, batch=len(video.latent))
+    return LatentState(
+        fresh(noise, video_positions(shape, float(rate)), _tokens(video.latent).cpu()),
+        fresh(audio_noise, audio_positions(sound), None if audio is None else audio.latent.cpu()),
+        size,
+        rate,
+        noise_scale=scale,
+        seed=seed,
+    )
 
 
 def _kept(tokens: TokenState, kept: Tensor, begin: int, strength: float) -> TokenState:

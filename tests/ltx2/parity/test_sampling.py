@@ -55,7 +55,7 @@ def test_euler_steps() -> None:
         v = torch.randn_like(x)
         expected = theirs.step(v, t, expected, return_dict=False)[0]
         x = euler_step(x, velocity_to_x0(x, v, DISTILLED_SIGMAS[i]), *DISTILLED_SIGMAS[i : i + 2])
-    assert relative_error(x, expected) < 1e-6
+    assert relative_error(x, expected) < 3e-6
 
 
 @pytest.mark.parametrize("rescale", [0.0, 0.7, 1.0])
@@ -82,4 +82,4 @@ def test_ancestral_steps(eta: float) -> None:
         x0 = velocity_to_x0(x, v, sigma)
         noise = torch.randn(x.shape, generator=ours)
         x = x0 if following == 0 else Ancestral(eta).move(x, x0, noise, sigma, following)
-    assert relative_error(x, expected) < 1e-6
+    assert relative_error(x, expected) < 3e-6

@@ -86,7 +86,9 @@ def test_full_rescaling_restores_contrast() -> None:
 
 def test_only_passes_that_change_something_are_needed() -> None:
     """Either stream is enough."""
-    assert not (Guidance().needs_negative or Guidance().needs_perturbed or Guidance().needs_isolated)
+    assert not (Guidance().needs_negative)
+    assert not (Guidance().needs_perturbed)
+    assert not (Guidance().needs_isolated)
     assert Guidance(audio=Scales(text=7)).needs_negative
     assert Guidance(video=Scales(perturbation=1)).needs_perturbed
     assert Guidance(audio=Scales(modality=3)).needs_isolated

@@ -44,19 +44,6 @@ class LTX2LatentRenoisingStage:
             audio: of the pass before.
             seed: the seed of the request.
         """
-        from stagegraph_ltx2.conditioning import fresh
-        from stagegraph_ltx2.model.positions import audio_positions, video_positions
-        from stagegraph_ltx2.model.video_vae import pack
-        from stagegraph_ltx2.noise import draw_noise, seeded
-        from stagegraph_ltx2.shapes import AudioShape
+        from stagegraph_ltx2.conditioning import noise_like
 
-        shape, sound = LatentShape(*video.latent.shape[2:]), AudioShape(audio.latent.shape[1])
-        noise, audio_noise = draw_noise(seeded(derive_seed(seed, self.stream)), shape, sound, batch=len(video.latent))
-        return LatentState(
-            fresh(noise, video_positions(shape, float(video.frame_rate)), pack(video.latent).cpu()),
-            fresh(audio_noise, audio_positions(sound), audio.latent.cpu()),
-            shape.pixel(float(video.frame_rate)),
-            video.frame_rate,
-            noise_scale=self.noise_scale,
-            seed=derive_seed(seed, self.stream),
-        )
+        return noise_like(video, audio, derive_seed(seed, self.stream), self.noise_scale)

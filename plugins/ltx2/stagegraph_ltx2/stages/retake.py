@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from stagegraph import param, stage
-from stagegraph_ltx2.values import AudioLatent, LatentState, VideoLatent
+from stagegraph.errors import InputError
+from stagegraph.facts import Facts
+from stagegraph_ltx2.errors import fault
+from stagegraph_ltx2.shapes import LatentShape
+from stagegraph_ltx2.values import AudioLatent, LatentState, VideoLatent, latent_facts
 
 
 @stage("ltx2.retake", version=1)
@@ -22,31 +27,32 @@ class LTX2RetakeStage:
         if self.end is not None and self.end <= self.start:
             raise ValueError(f"end is {self.end:g}, which is not after start, {self.start:g}")
 
-    def run(self, latents: LatentState, video: VideoLatent, audio: AudioLatent | None = None) -> LatentState:
+    def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
+        """The size of the video's latents."""
+        known = inputs.get("video", {})
+        if not {"latent_frames", "latent_height", "latent_width", "frame_rate"} <= known.keys():
+            return {}
+        shape = LatentShape(known["latent_frames"], known["latent_height"], known["latent_width"])
+        return {"output": latent_facts(shape.pixel(float(known["frame_rate"])), known["frame_rate"])}
+
+    def run(self, video: VideoLatent, seed: int, audio: AudioLatent | None = None) -> LatentState:
         """Keep what is outside the stretch; a latent frame that it touches is generated.
 
         Args:
-            latents: noise of the size of the video.
             video: what is there.
-            audio: its sound; without it, all of the sound is generated.
+            seed: of the noise.
+            audio: its sound; without it, or where it does not reach, sound is generated.
 
         Raises:
-            InputError: the video is of another size than the latents, or the stretch begins after its end.
+            InputError: the stretch begins after the end of the video.
         """
-        from stagegraph.errors import InputError
-        from stagegraph_ltx2.conditioning import KeepFrames, KeepSound, Regenerate
-        from stagegraph_ltx2.errors import fault
+        from stagegraph_ltx2.conditioning import KeepFrames, KeepSound, Regenerate, noise_like
 
-        shape = latents.size.latent()
-        wanted = (shape.frames, shape.height, shape.width)
-        if tuple(video.latent.shape[2:]) != wanted:
-            have = "x".join(map(str, video.latent.shape[2:]))
-            what = f"the video has {have} latents, the generation {'x'.join(map(str, wanted))}"
-            raise InputError(fault("size_mismatch", what, fix="prepare latents of the size and length of the video"))
-        if self.start >= latents.size.seconds:
-            what = f"start is {self.start:g} s, and the video ends at {latents.size.seconds:g} s"
+        state = noise_like(video, None, seed)
+        if self.start >= state.size.seconds:
+            what = f"start is {self.start:g} s, and the video ends at {state.size.seconds:g} s"
             raise InputError(fault("no_such_time", what, fix="begin earlier"))
-        state = KeepFrames(video.latent)(latents)
+        state = KeepFrames(video.latent)(state)
         if self.regenerate != "audio":
             state = Regenerate("video", self.start, self.end)(state)
         if audio is not None:

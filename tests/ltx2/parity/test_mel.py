@@ -16,7 +16,7 @@ from ..random_weights import relative_error
 def test_filters(bins: int, frequencies: int, rate: int) -> None:
     """On the scale and with the areas that Slaney's toolbox has, also where the scale is linear throughout."""
     theirs = mel_filter_bank(frequencies, bins, 0, rate / 2, rate, norm="slaney", mel_scale="slaney")
-    assert relative_error(mel_filters(bins, frequencies, rate / 2), torch.from_numpy(theirs.T).float()) < 2e-6
+    assert relative_error(mel_filters(bins, frequencies, rate / 2), torch.from_numpy(theirs.T).float()) < 5e-6
 
 
 @pytest.mark.parametrize("samples", [513, 4000, 16037])
@@ -42,5 +42,5 @@ def test_spectrograms(samples: int) -> None:
     expected = torch.from_numpy(np.stack(theirs)).mT.reshape(2, 2, -1, 64).float()
     mel = log_mel(waveform)
     assert mel.shape == (2, 2, 1 + samples // 160, 64)
-    assert relative_error(mel, expected) < 2e-6
+    assert relative_error(mel, expected) < 5e-6
     assert mel.min() == pytest.approx(np.log(1e-5))

@@ -69,7 +69,8 @@ CASES = {
     "modulated audio text": attrs.evolve(FOUR_HEADS, audio_gated_attn=True, audio_cross_attn_mod=True),
 }
 CONFIGS = pytest.mark.parametrize("config", CASES.values(), ids=CASES.keys())
-SOME = pytest.mark.parametrize("config", [CASES[name] for name in ("four heads", "2.3, one head", "2.3, static text")])
+NAMES = "four heads", "2.3, one head", "2.3, static text"
+SOME = pytest.mark.parametrize("config", [CASES[name] for name in NAMES], ids=NAMES)
 PERTURBED = pytest.mark.parametrize("name", ["2.3, one head", "2.3, four heads", "2.5", "gated video"])
 
 SHAPE = LatentShape(3, 5, 7)

@@ -95,3 +95,24 @@ def test_what_would_have_no_effect_is_refused() -> None:
     with pytest.raises(ValueError) as caught:
         model(*arguments, keyframes=torch.ones(1, 24))
     assert str(caught.value) == "this transformer has no embedding of keyframes"
+
+
+@torch.no_grad()
+def test_streams_may_be_modulated_by_one_level_and_gated_by_another() -> None:
+    """Mixed: where gates do not follow noise it is as by the own tokens, where modulation does not, by the other."""
+    shape, audio = LatentShape(2, 3, 4), AudioShape(5)
+    x, a, text = torch.randn(1, 24, 8), torch.randn(1, 5, 6), (torch.randn(1, 6, 24), torch.randn(1, 6, 24))
+    mask = (torch.arange(24) >= 12).float()[None]
+    t = Timesteps(900 * mask, torch.tensor([300.0]), torch.tensor([900.0]), torch.tensor([300.0]))
+    for ends, same in (("gate", "own"), ("scale_shift", "other")):
+        model = AudioVideoTransformer(TRANSFORMER).eval()
+        randomize(model)
+        for name, module in model.named_children():
+            if name.startswith("av_cross_attn") and name.endswith(ends):
+                module.linear.weight.zero_()
+        rotary = model.rotary(video_positions(shape, 24), audio_positions(audio))
+        results = {
+            how: model(x, a, model.text(*text), t, rotary, cross_timestep=how)[0] for how in ("own", "other", "mixed")
+        }
+        assert torch.equal(results["mixed"], results[same])
+        assert not torch.allclose(results["own"], results["other"], atol=1e-3)

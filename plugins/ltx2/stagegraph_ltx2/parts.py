@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from stagegraph_ltx2 import text_encoder
-    from stagegraph_ltx2.model import audio_vae, connectors, latent_upsampler, transformer, video_vae, vocoder
+    from stagegraph_ltx2.model import (
+        audio_vae,
+        connectors,
+        latent_upsampler,
+        transformer,
+        video_vae,
+        vocoder,
+        wideband_vocoder,
+    )
 
 
 @attrs.frozen(eq=False)
@@ -92,4 +100,4 @@ class AudioVAE:
 class Vocoder:
     """Mel spectrograms to sound."""
 
-    module: vocoder.Vocoder
+    module: vocoder.Vocoder | wideband_vocoder.WidebandVocoder

@@ -19,7 +19,7 @@ from stagegraph_ltx2.shapes import AudioShape, LatentShape
 from ..random_weights import relative_error, share
 from ..small import LTX_2_3, LTX_2_5
 
-TOLERANCE = 2e-6
+TOLERANCE = 5e-6
 
 ONE_HEAD = TransformerConfig(
     in_channels=6,
@@ -69,6 +69,8 @@ CASES = {
     "modulated audio text": attrs.evolve(FOUR_HEADS, audio_gated_attn=True, audio_cross_attn_mod=True),
 }
 CONFIGS = pytest.mark.parametrize("config", CASES.values(), ids=CASES.keys())
+NAMES = "four heads", "2.3, one head", "2.3, static text"
+SOME = pytest.mark.parametrize("config", [CASES[name] for name in NAMES], ids=NAMES)
 PERTURBED = pytest.mark.parametrize("name", ["2.3, one head", "2.3, four heads", "2.5", "gated video"])
 
 SHAPE = LatentShape(3, 5, 7)
@@ -171,7 +173,7 @@ def test_tokens_at_different_timesteps(config: TransformerConfig, use_cross_time
     assert_other(pair.run(per_token(), cross_timestep="mixed"), theirs)
 
 
-@CONFIGS
+@SOME
 @pytest.mark.parametrize("cross_timestep", ["other", "own", "mixed"])
 @torch.no_grad()
 def test_tokens_that_share_timesteps_need_each_only_once(config: TransformerConfig, cross_timestep: str) -> None:
@@ -185,7 +187,7 @@ def test_tokens_that_share_timesteps_need_each_only_once(config: TransformerConf
     assert_same(pair.run(shared, cross_timestep=cross_timestep), expected)
 
 
-@CONFIGS
+@SOME
 @torch.no_grad()
 def test_text_that_is_masked(config: TransformerConfig) -> None:
     """Padding on the left for the video and on the right for the audio."""
@@ -256,7 +258,7 @@ def test_each_stream_has_blocks_of_its_own_to_perturb() -> None:
     assert relative_error(audio[1], isolated[1]) > 0.01
 
 
-@CONFIGS
+@SOME
 @torch.no_grad()
 def test_streams_that_do_not_meet(config: TransformerConfig) -> None:
     """No attention between video and audio: modality guidance."""
@@ -267,7 +269,7 @@ def test_streams_that_do_not_meet(config: TransformerConfig) -> None:
     assert_other(pair.run(t), theirs)
 
 
-@CONFIGS
+@SOME
 @torch.no_grad()
 def test_video_tokens_that_may_not_see_each_other(config: TransformerConfig) -> None:
     """A mask of queries and keys, with values between 0 and 1."""
@@ -323,7 +325,7 @@ def _gradients(pair: Pair, output: tuple[Tensor, Tensor], model: torch.nn.Module
     return {name: gradient for name, gradient in zip(names, found, strict=True) if gradient is not None}
 
 
-@CONFIGS
+@SOME
 @torch.no_grad()
 def test_one_loop_needs_one_rotary(config: TransformerConfig) -> None:
     """Positions of one sample serve the whole batch exactly as repeated positions do."""

@@ -17,7 +17,7 @@ from stagegraph_ltx2.model.wideband_vocoder import WidebandVocoder
 from ..random_weights import relative_error, share
 from ..small import VOCODER_2_3
 
-TOLERANCE = 2e-6
+TOLERANCE = 5e-6
 
 SMALL = VocoderConfig(
     in_channels=6,
@@ -72,7 +72,7 @@ def test_waveforms_whose_bandwidth_is_extended(config: WidebandVocoderConfig) ->
     waveform = ours(mel)
     assert waveform.shape == (2, 2, 5 * config.samples_per_mel_frame)
     assert 0.01 < waveform.abs().max() < 1
-    assert relative_error(waveform, theirs(mel)) < 1e-5
+    assert relative_error(waveform, theirs(mel)) < 2e-5
 
 
 @torch.no_grad()
@@ -83,7 +83,7 @@ def test_the_base_can_be_clamped() -> None:
     share(ours, theirs)
     mel = 5 * torch.randn(2, 2, 6, 16)
     assert ours.vocoder(mel).abs().max() > 1
-    assert relative_error(ours(mel, clamp_base=True), theirs(mel)) < 1e-5
+    assert relative_error(ours(mel, clamp_base=True), theirs(mel)) < 2e-5
     assert relative_error(ours(mel), theirs(mel)) > 0.01
 
 

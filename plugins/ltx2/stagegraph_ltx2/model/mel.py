@@ -85,7 +85,7 @@ class STFT(nn.Module):
         basis = torch.cat((angles.cos(), -angles.sin())) * (torch.pi * times).sin().square()
         self.register_buffer("forward_basis", constant(basis.float()[:, None]))
         # Part of every checkpoint, and used by nothing.
-        self.register_buffer("inverse_basis", torch.zeros_like(self.forward_basis))
+        self.register_buffer("inverse_basis", torch.zeros(self.forward_basis.shape))
 
     def forward(self, x: Tensor) -> Tensor:
         """Magnitudes [b, window / 2 + 1, s / hop] of sound [b, s]."""

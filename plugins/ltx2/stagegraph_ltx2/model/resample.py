@@ -33,12 +33,13 @@ def resample(x: Tensor, rate: int, new_rate: int, *, edge: str = "constant") -> 
     step, phases = rate // gcd(rate, new_rate), new_rate // gcd(rate, new_rate)
     cutoff = ROLLOFF * min(1, phases / step)
     reach = ceil(CROSSINGS / cutoff)
+    count = torch.arange(-(-x.shape[-1] * phases // step), device=x.device)
+    whole, part = count * step // phases, count * step % phases
+    # The parts repeat, and with them the weights, every so many phases.
     taps = torch.arange(-reach, reach + 1, dtype=torch.float64, device=x.device)
-    offsets = torch.arange(phases, dtype=torch.float64, device=x.device)[:, None] / phases
-    weights = (_sinc((taps - offsets) * cutoff) * cutoff).to(x.dtype)
-    times = torch.arange(-(-x.shape[-1] * phases // step), device=x.device) * step
+    weights = (_sinc((taps - part[:phases, None].double() / phases) * cutoff) * cutoff).to(x.dtype)
     windows = F.pad(x, (reach, reach), mode=edge).unfold(-1, len(taps), 1)
-    return (windows[..., times // phases, :] * weights[times % phases]).sum(-1)
+    return (windows[..., whole, :] * weights[count % phases]).sum(-1)
 
 
 def _sinc(t: Tensor) -> Tensor:

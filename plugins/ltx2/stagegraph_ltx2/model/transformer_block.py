@@ -73,9 +73,9 @@ class Block(nn.Module):
         a = self._attend_to_text(a, self.audio_attn2, audio_table, c.audio, audio_text)
         if not c.perturbation.isolated:
             x, a = self._attend_to_each_other(x, a, c)
-        return self._feed_forward(x, self.ff, table, c.video), self._feed_forward(
-            a, self.audio_ff, audio_table, c.audio
-        )
+        x = self._feed_forward(x, self.ff, table, c.video)
+        a = self._feed_forward(a, self.audio_ff, audio_table, c.audio)
+        return x, a
 
     def read(
         self, text: Text, video_prompt: Modulation | None = None, audio_prompt: Modulation | None = None

@@ -26,6 +26,7 @@ class Rules:
         per_token: a token that is partly kept is taken to be less noisy when its velocity becomes an estimate.
         per_sample: guidance takes back contrast for each sample on its own, not for the batch as a whole.
         perturbs_both: guidance by perturbation perturbs both streams, also if only one of them is guided so.
+        clamps_base: the vocoder of LTX-2.3 cuts sound off at full scale before it extends its bandwidth.
     """
 
     counts_tokens: bool
@@ -34,6 +35,7 @@ class Rules:
     per_token: bool
     per_sample: bool
     perturbs_both: bool
+    clamps_base: bool
 
 
 RULES: Mapping[RulesName, Rules] = MappingProxyType(
@@ -45,6 +47,7 @@ RULES: Mapping[RulesName, Rules] = MappingProxyType(
             per_token=False,
             per_sample=True,
             perturbs_both=True,
+            clamps_base=False,
         ),
         "official": Rules(
             counts_tokens=False,
@@ -53,6 +56,7 @@ RULES: Mapping[RulesName, Rules] = MappingProxyType(
             per_token=True,
             per_sample=False,
             perturbs_both=False,
+            clamps_base=True,
         ),
     }
 )

@@ -17,14 +17,16 @@ from stagegraph_ltx2.model.config import (
     AudioVAEConfig,
     ConfigError,
     ConnectorsConfig,
+    LatentUpsamplerConfig,
     TransformerConfig,
     VideoVAEConfig,
-    VocoderConfig,
+    read_vocoder,
 )
 
 if TYPE_CHECKING:
     import torch
 
+C = TypeVar("C")
 M = TypeVar("M", bound="torch.nn.Module")
 
 #: Part -> the folders of a checkpoint that it is made of.
@@ -35,6 +37,8 @@ FOLDERS = {
     "video_vae": ("vae",),
     "audio_vae": ("audio_vae",),
     "vocoder": ("vocoder",),
+    "video_statistics": ("vae",),
+    "latent_upsampler": ("latent_upsampler",),
 }
 
 
@@ -87,8 +91,20 @@ class LTX2Checkpoint:
         folder = present(self.path, revision=self.revision)
         if folder is None:
             return {}
-        weights = weight_count(Checkpoint.open(folder).components(FOLDERS[part]))
-        return {"bytes": weights * weight_bytes(self.dtype, self.device)}
+        checkpoint = Checkpoint.open(folder)
+        weights = weight_count(checkpoint.components(FOLDERS[part]))
+        facts: dict[str, Any] = {"bytes": weights * weight_bytes(self.dtype, self.device)}
+        if part == "transformer":
+            facts |= self._traits(checkpoint)
+        elif part == "latent_upsampler":
+            config = LatentUpsamplerConfig.from_dict(checkpoint.component("latent_upsampler").config)
+            facts |= {"spatial_scale": str(config.scale), "temporal_scale": 2 if config.temporal_upsample else 1}
+        return facts
+
+    def _traits(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
+        """What the checkpoint says of its transformer."""
+        layers = checkpoint.component("transformer").config.get("num_layers")
+        return {"family": checkpoint.version, "distilled": checkpoint.distilled, "layers": layers}
 
     def free_memory(self) -> int | None:
         """Free bytes of the device."""
@@ -130,35 +146,51 @@ class LTX2Checkpoint:
         """Hidden states to what the transformer reads."""
         from stagegraph_ltx2.model.connectors import TextConnectors
 
-        return parts.Connectors(self._load("connectors", ConnectorsConfig, TextConnectors))
+        return parts.Connectors(self._load("connectors", ConnectorsConfig.from_dict, TextConnectors))
 
     @part
     def transformer(self) -> parts.Transformer:
         """The denoiser."""
         from stagegraph_ltx2.model.transformer import AudioVideoTransformer
 
-        return parts.Transformer(self._load("transformer", TransformerConfig, AudioVideoTransformer))
+        module = self._load("transformer", TransformerConfig.from_dict, AudioVideoTransformer)
+        return parts.Transformer(module, self._traits(self.checkpoint))
 
     @part
     def video_vae(self) -> parts.VideoVAE:
         """Video latents to pixels."""
         from stagegraph_ltx2.model.video_vae import VideoVAE
 
-        return parts.VideoVAE(self._load("vae", VideoVAEConfig, VideoVAE))
+        return parts.VideoVAE(self._load("vae", VideoVAEConfig.from_dict, VideoVAE))
+
+    @part
+    def video_statistics(self) -> parts.VideoStatistics:
+        """What video latents are normalised by."""
+        from stagegraph_ltx2.checkpoint.load import load_tensors
+
+        mean, std = load_tensors(self.checkpoint.component("vae"), ("latents_mean", "latents_std"))
+        return parts.VideoStatistics(mean, std)
+
+    @part
+    def latent_upsampler(self) -> parts.LatentUpsampler:
+        """Video latents to those of a larger video."""
+        from stagegraph_ltx2.model.latent_upsampler import LatentUpsampler
+
+        return parts.LatentUpsampler(self._load("latent_upsampler", LatentUpsamplerConfig.from_dict, LatentUpsampler))
 
     @part
     def audio_vae(self) -> parts.AudioVAE:
         """Audio latents to mel spectrograms."""
         from stagegraph_ltx2.model.audio_vae import AudioVAE
 
-        return parts.AudioVAE(self._load("audio_vae", AudioVAEConfig, AudioVAE))
+        return parts.AudioVAE(self._load("audio_vae", AudioVAEConfig.from_dict, AudioVAE))
 
     @part
     def vocoder(self) -> parts.Vocoder:
         """Mel spectrograms to sound."""
-        from stagegraph_ltx2.model.vocoder import Vocoder
+        from stagegraph_ltx2.model.wideband_vocoder import build_vocoder
 
-        return parts.Vocoder(self._load("vocoder", VocoderConfig, Vocoder))
+        return parts.Vocoder(self._load("vocoder", read_vocoder, build_vocoder))
 
     def _placement(self) -> tuple[torch.device, torch.dtype]:
         from stagegraph_ltx2.checkpoint.device import resolve_device, resolve_dtype
@@ -166,13 +198,13 @@ class LTX2Checkpoint:
         device = resolve_device(self.device)
         return device, resolve_dtype(self.dtype, device)
 
-    def _load(self, folder: str, config_type: Any, module: Callable[[Any], M]) -> M:
+    def _load(self, folder: str, read: Callable[[Mapping[str, Any]], C], module: Callable[[C], M]) -> M:
         from stagegraph_ltx2.checkpoint.load import load_module
         from stagegraph_ltx2.errors import failure
 
         files = self.checkpoint.component(folder)
         try:
-            config = config_type.from_dict(files.config)
+            config = read(files.config)
         except ConfigError as error:
             raise failure("bad_config", str(error), where=files.config_path) from error
         device, dtype = self._placement()

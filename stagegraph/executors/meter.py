@@ -10,6 +10,8 @@ from typing import Final
 
 #: Seconds between two looks; nodes that take less have no figure.
 PERIOD: Final = 0.02
+#: Looks without a call after which the thread sleeps until the next one: to wake it takes as long as ten short nodes.
+PATIENCE: Final = 50
 
 
 class Meter:
@@ -22,6 +24,7 @@ class Meter:
 
     def __init__(self) -> None:
         self._peaks: dict[object, int] = {}
+        self._looking = False
         self._wanted = threading.Event()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -29,7 +32,7 @@ class Meter:
     def start(self, call: object) -> None:
         """Begin to look on behalf of a call."""
         self._peaks[call] = 0
-        if not self._wanted.is_set():
+        if not self._looking:
             self._wake()
 
     def stop(self, call: object) -> int:
@@ -41,21 +44,29 @@ class Meter:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="stagegraph meter", daemon=True)
                 self._thread.start()
+            self._looking = True
             self._wanted.set()
 
     def _watch(self) -> None:
         while self._wanted.wait():
-            time.sleep(PERIOD)
-            calls = tuple(self._peaks)
-            size = resident()
-            for call in calls:
-                peak = self._peaks.get(call)
-                if peak is not None and size > peak:
-                    self._peaks[call] = size
-            if not self._peaks:
-                self._wanted.clear()
-                if self._peaks:  # a call began meanwhile, and took it that somebody looks
-                    self._wanted.set()
+            idle = 0
+            while idle < PATIENCE:
+                time.sleep(PERIOD)
+                idle = 0 if self._look() else idle + 1
+            self._wanted.clear()
+            self._looking = False
+            if self._peaks:  # of a call that began meanwhile, and took it that somebody looks
+                self._wake()
+
+    def _look(self) -> bool:
+        """Take the size on behalf of every call; False if there is none."""
+        calls = tuple(self._peaks)
+        size = resident() if calls else 0
+        for call in calls:
+            peak = self._peaks.get(call)
+            if peak is not None and size > peak:
+                self._peaks[call] = size
+        return bool(calls)
 
 
 def meter() -> Meter:

@@ -336,9 +336,9 @@ class Running:
 
     def _commit(self, step: Step, produced: tuple[Any, ...]) -> None:
         values, readers = self._values, self._readers
-        for slot, value in zip(step.writes, produced, strict=True):
-            if slot is not None:
-                values[slot] = value
+        for i, written in enumerate(step.writes):
+            if written is not None:
+                values[written] = produced[i]
         for slot in step.waits:
             readers[slot] -= 1
             if not readers[slot]:

@@ -129,7 +129,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--cases", type=_some_of(CASES), default=list(CASES), help=f"some of {','.join(CASES)}")
     parser.add_argument("--rounds", type=int, default=3, help="how often every case of every peer is measured anew")
     parser.add_argument("--repeats", type=int, default=7, help="samples of a case in a round, at most")
-    parser.add_argument("--limit", type=float, default=60.0, help="seconds after which a case is given up")
+    parser.add_argument("--limit", type=float, default=180.0, help="seconds after which a case is given up")
     parser.add_argument("--cache", type=Path, default=cache, help="where the environments are; %(default)s")
     parser.add_argument("--no-install", dest="install", action="store_false", help="use only what is installed")
     parser.add_argument("--json", type=Path, help="write every sample there")

@@ -131,6 +131,12 @@ def fingerprint_of(component: Any) -> str:
     return str(method()) if method is not None else ""
 
 
+def cache_facts_of(component: Any) -> dict[str, str] | None:
+    """What changes its results beside the weights, as it says: number format, kind of device; None if it does not."""
+    method = getattr(component, "cache_facts", None)
+    return {name: str(fact) for name, fact in method().items()} if method is not None else None
+
+
 def part_facts_of(component: Any, part: str) -> Mapping[str, Any]:
     """What is known of a part before it is loaded."""
     method = getattr(component, "part_facts", None)

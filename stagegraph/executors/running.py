@@ -26,7 +26,7 @@ from stagegraph.pool import Pool
 from stagegraph.record import new_run_id, start
 
 if TYPE_CHECKING:  # runs that keep nothing do without the store
-    from stagegraph.caching import Caching, Checkpoints
+    from stagegraph.caching import Caching, Checkpoints, RunCache
     from stagegraph.executors.foresight import Foresight
     from stagegraph.keys import Identities, Keyless, NodeKey
 
@@ -99,7 +99,7 @@ class Running:
         self.plan = plan
         self.id = caching.resumed.row.id if caching is not None and caching.resumed is not None else new_run_id()
         self.cancellation = cancellation
-        self.recorder = start(self.id, plan, inputs)
+        self.recorder = start(self.id, plan, inputs, given)
         self._on_event = on_event
         self._telling = threading.Lock()
         self._pool = pool
@@ -108,7 +108,8 @@ class Running:
         self._given = given
         self._meter = Meter()
         self._begin = time.perf_counter()
-        self._cache = caching.begin(self.recorder, inputs, self._make_directory, self._warn) if caching else None
+        self._cache: RunCache | None = None
+        self._cache = caching.begin(self.recorder, inputs, self._own_folder(), self._warn) if caching else None
         self._set_up()
 
     def _set_up(self) -> None:
@@ -369,18 +370,22 @@ class Running:
         return StageContext(
             node,
             directory=self._make_directory,
-            record=lambda: self.recorder.record().as_dict(),
+            record=lambda: self.recorder.record(node).as_dict(),
             on_progress=progress if self._on_event is not None else None,
             on_checkpoint=(lambda number, value: keep.put(number, value, self._warn)) if keep is not None else None,
             restored=keep.latest if keep is not None and node not in self.plan.fresh else None,
             cancellation=flag,
         )
 
+    def _own_folder(self) -> Path:
+        """The run's own folder, whether it is there or not."""
+        if callable(self._directory):
+            self._directory = self._directory(self.id)
+        return self._directory or Path("runs") / f"{self.plan.graph.name.replace('/', '-')}-{self.id}"
+
     def _make_directory(self) -> Path:
         with self._telling:
-            if callable(self._directory):
-                self._directory = self._directory(self.id)
-            directory = self._directory or Path("runs") / f"{self.plan.graph.name.replace('/', '-')}-{self.id}"
+            directory = self._own_folder()
             directory.mkdir(parents=True, exist_ok=True)
             return directory
 

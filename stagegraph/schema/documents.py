@@ -65,6 +65,7 @@ def envelope() -> Schema:
         "required": [*texts, "retryable"],
     }
     faults = {"type": "array", "items": {"$ref": "#/$defs/Fault"}, "minItems": 1}
+    notes = {"type": "array", "items": _TEXT, "description": "What else there is to say, such as how to go on."}
     made = {
         "title": "stagegraph envelope, version 1",
         "type": "object",
@@ -72,7 +73,7 @@ def envelope() -> Schema:
         "required": ["schema", "ok", "command"],
         "if": {"properties": {"ok": {"const": True}}},
         "then": {"properties": {"data": {"type": "object"}}, "required": ["data"]},
-        "else": {"properties": {"error": error, "faults": faults}, "required": ["error", "faults"]},
+        "else": {"properties": {"error": error, "faults": faults, "notes": notes}, "required": ["error", "faults"]},
     }
     return document(made, definitions)
 

@@ -16,6 +16,7 @@ import attrs
 from stagegraph.artifacts import Codec
 from stagegraph.components import ComponentSpec, component_spec_of
 from stagegraph.errors import Fault, suggest
+from stagegraph.recordreaders import RecordReader
 from stagegraph.serde import describe
 from stagegraph.stages import StageSpec, spec_of
 
@@ -60,7 +61,8 @@ def _table(value: Mapping[str, Any]) -> Mapping[str, Any]:
 class Registry:
     """Names and what they stand for.
 
-    `origins` tells which plugin registered a name; `problems` are the plugins that could not.
+    `readers` are by the ending of files, as in ".mp4". `origins` tells which plugin registered a name; `problems` are
+    the plugins that could not.
     """
 
     stages: Mapping[str, StageSpec] = attrs.field(factory=dict, converter=_table)
@@ -68,6 +70,7 @@ class Registry:
     types: Mapping[str, Any] = attrs.field(factory=dict, converter=_table)
     codecs: Mapping[str, Codec] = attrs.field(factory=dict, converter=_table)
     manifests: Mapping[str, Path] = attrs.field(factory=dict, converter=_table)
+    readers: Mapping[str, RecordReader] = attrs.field(factory=dict, converter=_table)
     origins: Mapping[str, Origin] = attrs.field(factory=dict, converter=_table)
     plugins: tuple[Origin, ...] = ()
     problems: tuple[PluginProblem, ...] = ()

@@ -267,24 +267,26 @@ class Caching:
     Attributes:
         store: where outputs are kept.
         codecs: write and read values.
-        recorded: whether each run is recorded as well, in its folder and in the index of the store.
+        recorded: whether each run is recorded as well, in the store.
         resumed: a run to go on with, under its own id, in place of a new one.
+        optional: whether a run goes on without, with a warning, if it cannot be recorded.
     """
 
     store: Store
     codecs: Codecs
     recorded: bool = True
     resumed: StoredRun | None = None
+    optional: bool = False
 
     def begin(
-        self, recorder: Recorder, inputs: Mapping[str, Any], folder: Callable[[], Path], warn: Callable[[Fault], None]
-    ) -> RunCache:
-        """The cache of a run that begins now.
+        self, recorder: Recorder, inputs: Mapping[str, Any], folder: Path, warn: Callable[[Fault], None]
+    ) -> RunCache | None:
+        """The cache of a run that begins now; None if the run is to do without.
 
         Args:
             recorder: of the run.
             inputs: the values of the graph's inputs.
-            folder: gives the run's own folder.
+            folder: the run's own, where its stages write; it need not be there.
             warn: told about stored values that could not be used.
         """
         graph = recorder.plan.graph
@@ -292,5 +294,11 @@ class Caching:
         if log is None and self.recorded:
             types = {name: input.type for name, input in graph.inputs.items()}
             record = recorder.record().as_dict()
-            log = begin(self.store, self.codecs, record, inputs, types, folder())
+            try:
+                log = begin(self.store, self.codecs, record, inputs, types, folder)
+            except StoreError as error:
+                if not self.optional:
+                    raise
+                warn(error.faults[0])
+                return None
         return RunCache(self.store, self.codecs, graph.components, log, on_warning=warn)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from stagegraph.errors import StagegraphError
+from stagegraph.errors import Fault, StagegraphError
 
 ENVELOPE: Final = "stagegraph.envelope/1"
+
+_CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def say(text: str = "") -> None:
@@ -19,7 +22,18 @@ def say(text: str = "") -> None:
 
 def tell(text: str) -> None:
     """A line for the person in front of the screen, to stderr."""
-    print(text, file=sys.stderr)  # noqa: T201
+    print(printable(text), file=sys.stderr)  # noqa: T201
+
+
+def printable(text: str) -> str:
+    """A text that may come from anybody, without what would steer a terminal."""
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def warn(*faults: Fault) -> None:
+    """Something that is wrong but keeps nothing from being done, to stderr."""
+    for fault in faults:
+        tell(str(fault).replace("error[", "warning[", 1))
 
 
 def succeed(command: str, data: Mapping[str, Any]) -> None:
@@ -29,6 +43,7 @@ def succeed(command: str, data: Mapping[str, Any]) -> None:
 
 def fail(command: str, error: StagegraphError, as_json: bool) -> None:
     """Tell what went wrong: all faults as text to stderr, or the envelope to stdout."""
+    notes = list(getattr(error, "__notes__", ()))
     if not as_json:
         tell(str(error))
         inputs = getattr(error, "inputs", None)
@@ -36,6 +51,8 @@ def fail(command: str, error: StagegraphError, as_json: bool) -> None:
             tell("  inputs: " + ", ".join(f"{name} {value}" for name, value in inputs.items()))
         if len(error.faults) > 1:
             tell(f"{len(error.faults)} errors")
+        for note in notes:
+            tell(note)
         return
     first = error.faults[0]
     summary = {
@@ -47,7 +64,7 @@ def fail(command: str, error: StagegraphError, as_json: bool) -> None:
     }
     faults = [fault.as_dict() for fault in error.faults]
     envelope = {"schema": ENVELOPE, "ok": False, "command": command, "error": summary, "faults": faults}
-    say_json(envelope)
+    say_json({**envelope, "notes": notes} if notes else envelope)
 
 
 def say_json(data: Mapping[str, Any]) -> None:

@@ -6,15 +6,21 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stagegraph import builder, graph, manifest, yaml
 from stagegraph import plugins as plugin_loading
+from stagegraph.artifacts import Codecs
 from stagegraph.errors import Fault, UsageError
 from stagegraph.graph import Graph, Input
 from stagegraph.plugins import Plugins
 from stagegraph.registry import Registry
 from stagegraph.serde import Text
+
+if TYPE_CHECKING:
+    from stagegraph.caching import Caching
+    from stagegraph.store import Store
+    from stagegraph.store.runs import StoredRun
 
 
 class Workspace:
@@ -41,6 +47,17 @@ class Workspace:
     def commands(self) -> dict[str, Any]:
         """The command groups that they contribute."""
         return plugin_loading.commands(self.plugins)
+
+    @cached_property
+    def codecs(self) -> Codecs:
+        """What writes and reads values."""
+        return Codecs(self.registry.codecs.values())
+
+    def caching(self, store: Store, *, resumed: StoredRun | None = None, optional: bool = False) -> Caching:
+        """How a run uses a store."""
+        from stagegraph.caching import Caching  # only runs need it
+
+        return Caching(store, self.codecs, resumed=resumed, optional=optional)
 
     def graph(self, name: str, settings: list[str] | None = None) -> Graph:
         """The bound graph of a manifest file or shipped name, with `NODE.PARAM=VALUE` settings laid over it."""

@@ -28,6 +28,11 @@ def told(folder: Path) -> Iterator[None]:
         raise StoreError(fault(folder, f"{type(error).__name__}: {error}")) from error
 
 
+def full(folder: Path, what: str) -> StoreError:
+    """The error about a disk that the store does not fill up."""
+    return StoreError(_full(folder, what))
+
+
 def corrupt(folder: Path, what: str) -> StoreError:
     """The error about something in the store that nobody put there."""
     return StoreError(_corrupt(folder, what))

@@ -1,7 +1,9 @@
 """Runs: what each was asked, what it has completed, what it said. A run can be told, compared and taken up again.
 
 The index has a row for each run and each of its nodes; that a node is complete is recorded in the transaction that
-stores its outputs. The folder of a run has `events.ndjson`, a line for each event, and `run.json`, the record.
+stores its outputs. The store has a folder `runs/ID` for each, with `events.ndjson`, a line for each event, and
+`run.json`, the record. What the stages of a run write themselves goes to a folder of its own, which is made when the
+first of them asks for it.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -26,6 +29,9 @@ from stagegraph.tensorfile import Chunk
 
 EVENTS: Final = "events.ndjson"
 RECORD: Final = "run.json"
+
+#: Runs that are remembered; when there are a tenth more, the oldest are forgotten.
+MOST_RUNS: Final = 1000
 
 #: The note of a node that ran although its outputs were kept.
 FRESH: Final = "it was asked to run again"
@@ -63,7 +69,11 @@ class NodeRow:
 
 @attrs.frozen
 class RunRow:
-    """A run as the index has it. `status` is "running", "finished", "failed", "cancelled" or "interrupted"."""
+    """A run as the index has it.
+
+    `status` is "running", "finished", "failed", "cancelled" or "interrupted"; `folder` is where its stages write, if
+    they do.
+    """
 
     id: str
     graph: str
@@ -76,15 +86,15 @@ class RunRow:
 class RunLog:
     """Writes down one run while it goes. Threads may share it; `begin` and `take_up` make one."""
 
-    def __init__(self, store: Store, id: str, folder: Path) -> None:
+    def __init__(self, store: Store, id: str) -> None:
         self.id = id
-        self.folder = folder
+        self.folder = folder = log_folder(store, id)
         self._store = store
         self._reused: list[NodeRow] = []
         self._recorded = 0  # of those reused
         self._lock = threading.Lock()
         with told(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._events = _append_to(folder / EVENTS)
         if not _lock(self._events):
             os.close(self._events)
@@ -166,9 +176,9 @@ def begin(
         record: `RunRecord.as_dict()`.
         inputs: the values of the graph's inputs.
         types: the type of each.
-        folder: the run's own, made if need be.
+        folder: where its stages write, if they do; it is not made here.
     """
-    log = RunLog(store, str(record["id"]), folder)
+    log = RunLog(store, str(record["id"]))
     row = (log.id, record["graph"], "running", str(folder.absolute()), time.time(), json.dumps(record))
     entry = _inputs_entry(log.id)
 
@@ -188,10 +198,25 @@ def begin(
         objects |= bundle.objects
     try:
         store.put(entry, trees, objects, also)
+        _forget_oldest(store)
     except BaseException:
         log.close()
         raise
     return log
+
+
+def _forget_oldest(store: Store) -> None:
+    """Keep the records from growing for ever; outputs go by the budget of the store."""
+    with store.index.reading() as connection:
+        if connection.execute("SELECT count(*) FROM runs").fetchone()[0] <= MOST_RUNS * 1.1:
+            return
+    with store.index.writing() as connection:
+        where = "status != 'running' ORDER BY number DESC LIMIT -1 OFFSET ?"
+        ids = [row[0] for row in connection.execute(f"SELECT id FROM runs WHERE {where}", (MOST_RUNS,))]
+        connection.executemany("DELETE FROM runs WHERE id = ?", [(id,) for id in ids])
+        connection.execute("DELETE FROM keys WHERE digest NOT IN (SELECT key FROM nodes WHERE key IS NOT NULL)")
+    for id in ids:
+        shutil.rmtree(log_folder(store, id), ignore_errors=True)
 
 
 @attrs.frozen
@@ -240,7 +265,7 @@ class StoredRun:
         if gone and self.row.status != "finished":
             what = f"run {self.row.id} has completed {', '.join(gone)}, but the outputs are gone"
             raise corrupt(self._store.folder, what)
-        log = RunLog(self._store, self.row.id, self.row.folder or Path("runs") / self.row.id)
+        log = RunLog(self._store, self.row.id)
         with self._store.index.writing() as connection:
             connection.execute("UPDATE runs SET status = 'running', updated = ? WHERE id = ?", (time.time(), log.id))
         return log
@@ -307,10 +332,16 @@ def nodes(store: Store, run: str) -> list[NodeRow]:
     ]
 
 
-def events(folder: Path) -> Iterator[dict[str, Any]]:
+def log_folder(store: Store, id: str) -> Path:
+    """Where the events and the record of a run are."""
+    return store.folder / "runs" / id
+
+
+def events(store: Store, id: str) -> Iterator[dict[str, Any]]:
     """The events of a run; a line that a crash cut short is left out."""
-    with told(folder):
-        lines = (folder / EVENTS).read_bytes().splitlines() if (folder / EVENTS).exists() else []
+    path = log_folder(store, id) / EVENTS
+    with told(path.parent):
+        lines = path.read_bytes().splitlines() if path.exists() else []
     for line in lines:
         try:
             yield json.loads(line)
@@ -321,14 +352,13 @@ def events(folder: Path) -> Iterator[dict[str, Any]]:
 def _rows(store: Store, where: str, *values: Any) -> list[RunRow]:
     with store.index.reading() as connection:
         rows = connection.execute(f"SELECT id, graph, status, folder, updated, record FROM runs {where}", values)
-        return [_row(*row) for row in rows.fetchall()]
+        return [_row(store, *row) for row in rows.fetchall()]
 
 
-def _row(id: str, graph: str, status: str, folder: str | None, updated: float, record: str) -> RunRow:
-    path = Path(folder) if folder is not None else None
-    if status == "running" and not (path is not None and _is_going_on(path)):
+def _row(store: Store, id: str, graph: str, status: str, folder: str | None, updated: float, record: str) -> RunRow:
+    if status == "running" and not _is_going_on(log_folder(store, id)):
         status = "interrupted"
-    return RunRow(id, graph, status, path, updated, json.loads(record))
+    return RunRow(id, graph, status, Path(folder) if folder is not None else None, updated, json.loads(record))
 
 
 def _inputs_entry(run: str) -> str:

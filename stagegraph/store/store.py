@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,13 +18,15 @@ import attrs
 
 from stagegraph.errors import Fault, StoreError
 from stagegraph.store import reserve
-from stagegraph.store.failures import told
+from stagegraph.store.failures import full, told
 from stagegraph.store.index import Index
 from stagegraph.store.objects import ObjectFiles
 from stagegraph.tensorfile import Chunk
 
 #: Bytes that a store grows to before what was used least recently goes.
 BUDGET: Final = 20 * 2**30
+#: Bytes that a store which grows unasked leaves free on its disk, or a twentieth of the disk if that is less.
+FREE: Final = 2 * 2**30
 #: Bytes. Objects up to this size stand in the index: a file costs two synchronisations of the disk and an opening.
 INLINE: Final = 4096
 #: Seconds for which an unfinished run that records nothing keeps its entries from being removed.
@@ -66,6 +69,7 @@ class Store:
     Args:
         folder: where it is; `default_folder()` if None.
         budget: bytes of objects to which it grows before what was used least recently goes.
+        free: bytes that it leaves free on its disk, or a twentieth of the disk if that is less; 0 to fill the disk.
         on_bad: told about an entry that was damaged; it has been dropped when this is called.
         clock: seconds since 1970.
 
@@ -78,6 +82,7 @@ class Store:
         folder: Path | None = None,
         *,
         budget: int = BUDGET,
+        free: int = 0,
         on_bad: Callable[[Fault], None] = lambda fault: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -85,6 +90,7 @@ class Store:
         self.index = _opened(self.folder)
         self._files = ObjectFiles(self.folder)
         self._budget = budget
+        self._free = free
         self._on_bad = on_bad
         self._clock = clock
         self._touched: dict[str, float] = {}
@@ -105,6 +111,7 @@ class Store:
         """
         drafts: dict[str, Path] = {}
         sizes = {digest: sum(_size(chunk) for chunk in chunks) for digest, chunks in objects.items()}
+        self._make_room(sum(sizes.values()))
         with told(self.folder):
             try:
                 for digest, chunks in objects.items():
@@ -240,6 +247,26 @@ class Store:
         if names:  # else another process has just evicted it, and nothing is wrong
             why = "a disk, or somebody, changed it; it was dropped and will be made again"
             self._on_bad(Fault("store_corrupt", f"a stored value is damaged: {what}", str(self.folder), why))
+
+    def _make_room(self, needed: int) -> None:
+        """Evict until the disk has room for some bytes and for what others may need.
+
+        Raises:
+            StoreError: it has not, whatever is evicted.
+        """
+        if not self._free or needed <= INLINE or self._spare() >= needed:
+            return
+        left = self.size() + self._spare() - needed
+        if left >= 0:
+            self._evict(left)
+        if self._spare() < needed:
+            raise full(self.folder, f"there is no room for {needed} bytes, beside what is left free for others")
+
+    def _spare(self) -> int:
+        """Bytes that the store may still take of its disk."""
+        with told(self.folder):
+            disk = shutil.disk_usage(self.folder)
+        return disk.free - min(self._free, disk.total // 20)
 
     def _keep_budget(self) -> None:
         if self.size() > self._budget:

@@ -37,12 +37,12 @@ def test_events_are_lines_and_a_torn_one_is_left_out(store: Store, tmp_path: Pat
     log = begin(store, tmp_path / "run")
     log.event({"event": "first", "text": "é\udc80"})
     log.close()
-    with (tmp_path / "run" / runs.EVENTS).open("ab") as file:
+    with (runs.log_folder(store, log.id) / runs.EVENTS).open("ab") as file:
         file.write(b'{"event": "to')
     log = runs.load(store, Codecs(), log.id).take_up()
     log.event({"event": "second"})
     log.close()
-    assert [event["event"] for event in runs.events(tmp_path / "run")] == ["first", "second"]
+    assert [event["event"] for event in runs.events(store, log.id)] == ["first", "second"]
 
 
 def test_a_run_that_goes_on_is_not_taken_up(store: Store, tmp_path: Path) -> None:
@@ -50,7 +50,8 @@ def test_a_run_that_goes_on_is_not_taken_up(store: Store, tmp_path: Path) -> Non
     log = begin(store, tmp_path / "run")
     with pytest.raises(StoreError) as caught:
         runs.load(store, Codecs(), log.id).take_up()
-    assert str(caught.value) == (f"{tmp_path / 'run'}: error[store_busy]: run {log.id} is going on in another process")
+    folder = runs.log_folder(store, log.id)
+    assert str(caught.value) == f"{folder}: error[store_busy]: run {log.id} is going on in another process"
     log.close()
     runs.load(store, Codecs(), log.id).take_up().close()
 
@@ -90,9 +91,10 @@ def test_a_run_is_found_by_how_its_id_begins(store: Store, tmp_path: Path) -> No
 
 
 def test_a_finished_run_leaves_its_record(store: Store, tmp_path: Path) -> None:
-    """Beside its events, and lets go of its entries."""
+    """Beside its events, in the store, and lets go of its entries; the folder for its stages is theirs to make."""
     id, _ = run(store, plan(), tmp_path)
-    record = json.loads((tmp_path / id / runs.RECORD).read_text())
+    assert not (tmp_path / id).exists()
+    record = json.loads((runs.log_folder(store, id) / runs.RECORD).read_text())
     assert (record["id"], record["status"], record["inputs"]) == (id, "finished", {"text": "hello"})
     assert runs.find(store, id).record == record
     store.gc(0)
@@ -110,10 +112,11 @@ def test_the_command_line_tells_runs(store: Store, tmp_path: Path, capsys: pytes
     assert told(capsys, "runs") == "no runs are recorded\n"
     first, _ = run(store, plan(), tmp_path)
     second, _ = run(store, plan(at=2, weights=Weights(print="beef")), tmp_path)
+    (tmp_path / second).mkdir()
     listed = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "WHEN", told(capsys, "runs"))
     assert listed == (
         f"{second}  WHEN  finished  3 ran, 1 reused  test  {tmp_path / second}\n"
-        f"{first}  WHEN  finished  4 ran, 0 reused  test  {tmp_path / first}\n"
+        f"{first}  WHEN  finished  4 ran, 0 reused  test\n"
     )
     shown = told(capsys, "show", second).splitlines()
     assert shown[2] == "    text: hello"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -256,3 +258,30 @@ def test_something_else_in_its_place_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         Store(tmp_path / "file")
     assert caught.value.code == "store_failed"
+
+
+def test_room_is_left_on_the_disk_if_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was used least recently makes room; what does not fit even then is not stored."""
+    mib = 2**20
+
+    def usage(folder: Path) -> SimpleNamespace:
+        """A disk of 100 MiB, 10 of which are free for this store; a twentieth of all shall stay so."""
+        used = sum(path.stat().st_size for path in (folder / "objects").rglob("*") if path.is_file())
+        return SimpleNamespace(total=100 * mib, free=10 * mib - used)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    with Store(tmp_path, free=2**31) as store:
+        for name in ("a", "b"):
+            put(store, name, name.encode() * 2 * mib)
+        assert (store.has("a"), store.has("b")) == (True, True)
+        put(store, "c", b"c" * 2 * mib)
+        assert (store.has("a"), store.has("b"), store.has("c")) == (False, True, True)
+        with pytest.raises(StoreError) as caught:
+            put(store, "d", b"d" * 10 * mib)
+        assert (store.has("b"), store.has("c")) == (True, True)
+    assert str(caught.value) == (
+        f"{tmp_path}: error[store_full]: the store failed: there is no room for 10485760 bytes, beside what is left "
+        "free for others\n"
+        "  why: the disk has no space left\n"
+        "  fix: free some space, or run: stagegraph gc --budget 1GiB"
+    )

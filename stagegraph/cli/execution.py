@@ -15,7 +15,7 @@ import attrs
 from stagegraph import events
 from stagegraph.cli import output
 from stagegraph.cli.files import write_text
-from stagegraph.errors import StagegraphError, StoreError, UsageError
+from stagegraph.errors import Cancelled, Fault, StagegraphError, StoreError, UsageError
 from stagegraph.events import Event, Listener
 from stagegraph.executors import serial, threads
 from stagegraph.executors.result import Run
@@ -25,6 +25,7 @@ from stagegraph.record import plain
 if TYPE_CHECKING:
     from stagegraph.caching import Caching
     from stagegraph.store import Store
+    from stagegraph.store.runs import RunRow
 
 
 @attrs.frozen
@@ -39,21 +40,23 @@ class Manner:
 
 
 class RunFolder:
-    """The folder of a run, `RUNS/<date>-<graph>-<id>`; `path` is None until the run has an id."""
+    """The folder of a run, `RUNS/<date>-<graph>-<id>`; `run` is its id, and `path` is set, once it has one."""
 
     def __init__(self, runs: Path, graph: str) -> None:
         self._runs = runs
         self._graph = re.sub(r"[^A-Za-z0-9._-]+", "-", graph)[:80]  # a name that may come from anybody
         self.path: Path | None = None
+        self.run: str | None = None
 
     @classmethod
-    def of(cls, path: Path | None, runs: Path, graph: str) -> RunFolder:
+    def of(cls, row: RunRow) -> RunFolder:
         """That of a run that has one already."""
-        folder = cls(runs, graph)
-        folder.path = path
+        folder = cls(Path("runs"), row.graph)
+        folder.path, folder.run = row.folder, row.id
         return folder
 
     def __call__(self, run: str) -> Path:
+        self.run = run
         if self.path is None:
             day = datetime.datetime.now(datetime.UTC).date().isoformat()
             self.path = self._runs / f"{day}-{self._graph}-{run}"
@@ -112,8 +115,12 @@ def execute(
     try:
         with _shown(manner) as show:
             finished = call(plan, inputs, given=given, on_event=show, directory=folder, caching=caching)
+    except KeyboardInterrupt:  # before the first step, where no executor catches it
+        cancelled = Cancelled(Fault("cancelled", "the run was interrupted"))
+        _note_how_to_go_on(cancelled, folder.run, caching)
+        raise cancelled from None
     except StagegraphError as error:
-        _note_how_to_go_on(error, caching)
+        _note_how_to_go_on(error, folder.run, caching)
         raise
     if folder.made is not None:
         _write_record(folder.made / "run.json", finished)
@@ -128,18 +135,18 @@ def _write_record(path: Path, finished: Run) -> None:
         output.warn(*error.faults)
 
 
-def _note_how_to_go_on(error: StagegraphError, caching: Caching | None) -> None:
+def _note_how_to_go_on(error: StagegraphError, run: str | None, caching: Caching | None) -> None:
     """Say how a run that is recorded can be taken up.
 
     Going on does not mend what a person has to write in another way first, such as settings.
     """
-    if error.run is None or caching is None or error.exit_code == UsageError.exit_code:
+    if run is None or caching is None or error.exit_code == UsageError.exit_code:
         return
     from stagegraph.store import runs as stored
 
     with suppress(StagegraphError):
-        stored.find(caching.store, error.run.id)
-        error.add_note(f"to go on: stagegraph resume {error.run.id}")
+        stored.find(caching.store, run)
+        error.add_note(f"to go on: stagegraph resume {run}")
 
 
 def _tell(finished: Run, folder: Path | None, manner: Manner) -> None:

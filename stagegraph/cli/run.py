@@ -93,8 +93,7 @@ def resume(
         plan = plans.make(graph, stored.outputs, brought)
         given = {**values, **assignments(inputs, "-i", "NAME")}
         caching = workspace.caching(store, resumed=stored)
-        folder = RunFolder.of(stored.row.folder, Path("runs"), graph.name)
-        execute(plan, given, brought, caching, folder, Manner("resume", parallel, quiet, json))
+        execute(plan, given, brought, caching, RunFolder.of(stored.row), Manner("resume", parallel, quiet, json))
 
 
 def swept(graph: Graph, words: Mapping[str, Text]) -> tuple[Graph, dict[str, Any]]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,6 +91,21 @@ def test_a_run_that_failed_goes_on_where_it_stopped(cli: Cli) -> None:
     Path("broken").unlink()
     assert cli(*command.split()).err == "reused   say\ndone     write  0.0 s\n"
     assert Path("a.note").read_text().startswith("a fox")
+
+
+def test_a_run_that_is_interrupted_before_its_first_step_goes_on_too(cli: Cli) -> None:
+    """While weights are looked at for the keys of its nodes; before that there is nothing to go on with."""
+    Path("patience").write_text("1")
+    early = cli(*RUN, "-o", "a.note", "-q")
+    assert (early.code, early.err) == (130, "error[cancelled]: the run was interrupted\n")
+    Path("patience").write_text("2")
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    words = [sys.executable, "-m", "stagegraph", *RUN, "-o", "a.note", "-q"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    told, command = done.stderr.splitlines()
+    assert told == "error[cancelled]: the run was interrupted"
+    assert cli(*command.removeprefix("to go on: stagegraph ").split()).out == "a.note\n"
 
 
 def test_what_has_not_begun_is_not_gone_on_with(cli: Cli) -> None:

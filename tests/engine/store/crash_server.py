@@ -1,0 +1,91 @@
+"""A program that imports the engine once and forks a process for each job: started by `forks.Server`.
+
+Jobs come as JSON lines on stdin, answers go as JSON lines to stdout. The processes are fresh: the program has never
+opened the store that they work on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import crash_graph
+
+from stagegraph import events
+from stagegraph.artifacts import Codecs
+from stagegraph.caching import Caching
+from stagegraph.errors import StagegraphError
+from stagegraph.executors import serial, threads
+from stagegraph.executors.threads import Lanes
+from stagegraph.store import Store
+from stagegraph.store import runs as stored
+
+
+def run(job: dict[str, Any]) -> dict[str, Any]:
+    """Run the graph, or go on with a run; gives what became of it."""
+    crash_graph.LOG.path = Path(job["log"])
+    if "largest_file" in job:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest_file"], resource.RLIM_INFINITY))
+    told: list[events.Event] = []
+    with Store(Path(job["store"])) as store:
+        resumed = stored.load(store, Codecs(), job["resume"]) if "resume" in job else None
+        caching = Caching(store, Codecs(), resumed=resumed)
+        options: dict[str, Any] = {"directory": Path(job["folder"]), "caching": caching, "on_event": told.append}
+        if job.get("threads"):
+            done = threads.run(crash_graph.plan(), crash_graph.INPUTS, lanes=Lanes(cpu=3, io=2), **options)
+        else:
+            done = serial.run(crash_graph.plan(), crash_graph.INPUTS, **options)
+    warnings = [fault.code for event in told if isinstance(event, events.CacheWarning) for fault in event.faults]
+    digest = crash_graph.digest_of(done.outputs.items())
+    return {"run": done.id, "outputs": digest, "skipped": sorted(done.outputs.skipped), "warnings": warnings}
+
+
+def collect(job: dict[str, Any]) -> dict[str, Any]:
+    """Collect the store down to a budget so many times."""
+    with Store(Path(job["store"])) as store:
+        freed = [store.gc(job["budget"]).entries for _ in range(job["times"])]
+    return {"entries": sum(freed)}
+
+
+JOBS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"run": run, "collect": collect}
+
+
+def work(job: dict[str, Any]) -> int:
+    """Do a job in a process of its own, and write down how it ended; gives the exit code."""
+    try:
+        result = JOBS[job["do"]](job)
+    except StagegraphError as error:
+        result = {"error": type(error).__name__, "code": error.code, "text": str(error)}
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    Path(job["result"]).write_text(json.dumps(result))
+    return 0
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    with tempfile.TemporaryDirectory() as folder:  # what a process looks up only once is looked up here
+        run({"log": f"{folder}/log", "store": f"{folder}/store", "folder": f"{folder}/run", "threads": True})
+    for line in sys.stdin:
+        job = json.loads(line)
+        if job["do"] == "wait":
+            answer = os.waitstatus_to_exitcode(os.waitpid(job["pid"], 0)[1])
+        else:
+            answer = os.fork()
+            if answer == 0:
+                os._exit(work(job))
+        sys.stdout.write(f"{answer}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -90,6 +90,7 @@ class Running:
         self.recorder = start(self.id, plan, inputs)
         self._on_event = on_event
         self._telling = threading.Lock()
+        self._warned: set[Fault] = set()
         self._keep_components = pool is not None
         self._pool = pool if pool is not None else Pool()
         self._directory = directory
@@ -123,12 +124,10 @@ class Running:
     def finish(self) -> Run:
         """The result, when every step is done."""
         self.recorder.status = "finished"
-        self._emit(events.RunFinished(self.id, time.perf_counter() - self._begin))
+        self._end(events.RunFinished(self.id, time.perf_counter() - self._begin))
         values = {name: self._values[slot] for name, slot in self.plan.outputs.items()}
         skipped = {name: value.why for name, value in values.items() if isinstance(value, _Skipped)}
         made = {name: value for name, value in values.items() if name not in skipped}
-        if self._cache is not None:
-            self._cache.finish(self.recorder.record().as_dict())
         return Run(self.id, Outputs(made, skipped), self.recorder)
 
     def fail(self, error: BaseException) -> BaseException:
@@ -136,14 +135,23 @@ class Running:
         cancelled = isinstance(error, (Cancelled, KeyboardInterrupt))
         self.recorder.status = "cancelled" if cancelled else "failed"
         if cancelled:
-            self._emit(events.RunCancelled(self.id))
-        elif isinstance(error, StagegraphError):
-            self._emit(events.RunFailed(self.id, error.faults))
-        if self._cache is not None:
-            self._cache.finish(self.recorder.record().as_dict())
+            self._end(events.RunCancelled(self.id))
+        else:
+            self._end(events.RunFailed(self.id, error.faults) if isinstance(error, StagegraphError) else None)
         if isinstance(error, KeyboardInterrupt):
             return Cancelled(Fault("cancelled", "the run was interrupted"))
         return error
+
+    def _end(self, event: Event | None) -> None:
+        """Keep how the run ended, which may end in a warning; then tell the last event."""
+        if self._cache is not None:
+            self._cache.finish(self.recorder.record().as_dict())
+        try:
+            if event is not None:
+                self._emit(event)
+        finally:
+            if self._cache is not None:
+                self._cache.close()
 
     # One step
 
@@ -227,7 +235,11 @@ class Running:
         return known
 
     def _warn(self, fault: Fault) -> None:
-        self._emit(events.CacheWarning(self.id, (fault,)))
+        with self._telling:
+            told_before = fault in self._warned
+            self._warned.add(fault)
+        if not told_before:  # a full disk is told once, not once a node
+            self._emit(events.CacheWarning(self.id, (fault,)))
 
     def reject(self, step: Step, error: BaseException) -> None:
         """Tell that a step failed."""

@@ -53,8 +53,8 @@ def run(
     values, brought = check_inputs(plan, inputs), check_given(plan, given or {})
     preflight(plan)
     running = Running(plan, values, brought, on_event, pool, directory, cancellation or Cancellation(), caching)
-    running.begin()
     try:
+        running.begin()
         for number, step in enumerate(plan.steps, 1):
             call = running.prepare(step)
             if call is None:

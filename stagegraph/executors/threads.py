@@ -57,8 +57,8 @@ def run(
 ) -> Run:
     """Run a plan; the arguments and errors are those of `executors.serial.run`, and `lanes` bounds what runs at once.
 
-    After the first error nothing that depends on the failed step starts; what runs, and what does not depend on it,
-    is brought to its end, and then the error is raised.
+    After an error nothing that depends on the failed step starts; what runs, and what does not depend on it, is brought
+    to its end. Then the error is raised; of several, that of the first step of the plan, as in `executors.serial.run`.
     """
     values, brought = check_inputs(plan, inputs), check_given(plan, given or {})
     preflight(plan)
@@ -83,27 +83,27 @@ class _Threads:
         self._ready: dict[str, deque[int]] = defaultdict(deque)
         self._busy: Counter[str] = Counter()
         self._done: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
-        self._errors: list[BaseException] = []
+        self._errors: list[tuple[int, BaseException]] = []
 
     def run(self) -> Run:
-        """Run every step, and raise the first error when nothing runs any more."""
+        """Run every step, and raise the error of the first that failed when nothing runs any more."""
         running = self._running
-        running.begin()
         width = sum(self._lanes.width(lane) for lane in ("device", "cpu", "io"))
         with ThreadPoolExecutor(width, thread_name_prefix="stagegraph") as threads:
             for i, missing in enumerate(self._missing):
                 if not missing:
                     self._enqueue(i)
             try:
+                running.begin()
                 self._start(threads)
                 while self._busy.total():
                     self._finish(*self._done.get())
                     self._start(threads)
-            except KeyboardInterrupt as interrupt:
+            except BaseException as error:  # of the user who interrupts, or of a listener
                 running.cancellation.cancel()
-                self._errors.insert(0, interrupt)
+                self._errors.append((-1, error))
         if self._errors:
-            first = self._errors[0]
+            _, first = min(self._errors, key=lambda failed: failed[0])
             raise running.fail(first) from first.__cause__
         return running.finish()
 
@@ -115,19 +115,23 @@ class _Threads:
 
     def _start(self, threads: ThreadPoolExecutor) -> None:
         """Start what is ready, as far as the lanes are wide."""
-        for lane, waiting in list(self._ready.items()):
-            while waiting and self._busy[lane] < self._lanes.width(lane):
-                i = waiting.popleft()
-                try:
-                    call = self._running.prepare(self._step(i))
-                except Cancelled as error:
-                    self._errors.append(error)
-                    return
-                if call is None:
-                    self._release_readers(i)
-                    continue
-                self._busy[lane] += 1
-                threads.submit(self._work, i, call)
+        while (lane := self._free_lane()) is not None:  # looked for anew: a step that is skipped makes others ready
+            i = self._ready[lane].popleft()
+            try:
+                call = self._running.prepare(self._step(i))
+            except Cancelled as error:
+                self._errors.append((i, error))
+                return
+            if call is None:
+                self._release_readers(i)
+                continue
+            self._busy[lane] += 1
+            threads.submit(self._work, i, call)
+
+    def _free_lane(self) -> str | None:
+        """A lane that has a step to start, and room for it."""
+        lanes = self._ready.items()
+        return next((lane for lane, steps in lanes if steps and self._busy[lane] < self._lanes.width(lane)), None)
 
     def _work(self, i: int, call: Call) -> None:
         try:
@@ -141,7 +145,7 @@ class _Threads:
         self._busy[step.node.lane] -= 1
         if isinstance(result, BaseException):
             self._running.reject(step, result)
-            self._errors.append(result)
+            self._errors.append((i, result))
             return
         self._running.commit(step, result)
         self._release_readers(i)

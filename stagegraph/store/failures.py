@@ -28,11 +28,6 @@ def told(folder: Path) -> Iterator[None]:
         raise StoreError(fault(folder, f"{type(error).__name__}: {error}")) from error
 
 
-def corrupt(folder: Path, what: str) -> StoreError:
-    """The error about something in the store that nobody put there."""
-    return StoreError(_corrupt(folder, what))
-
-
 def _full(folder: Path, what: str) -> Fault:
     fix = "free some space, or run: stagegraph gc --budget 1GiB"
     return Fault("store_full", f"the store failed: {what}", str(folder), "the disk has no space left", fix)

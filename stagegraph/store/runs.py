@@ -20,8 +20,8 @@ import attrs
 
 from stagegraph.artifacts import Codecs
 from stagegraph.errors import ArtifactError, Fault, StoreError, UsageError, suggest
-from stagegraph.store.failures import corrupt, told
-from stagegraph.store.store import Also, Store
+from stagegraph.store.failures import told
+from stagegraph.store.store import Also, Entry, Store
 from stagegraph.tensorfile import Chunk
 
 EVENTS: Final = "events.ndjson"
@@ -79,6 +79,7 @@ class RunLog:
         self._store = store
         self._reused: list[NodeRow] = []
         self._recorded = 0  # of those reused
+        self._torn = False  # the last line of the events may not be whole
         self._lock = threading.Lock()
         with told(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -91,8 +92,10 @@ class RunLog:
         """Append an event, as plain JSON."""
         line = json.dumps(event, ensure_ascii=False, default=str).encode("utf-8", "backslashreplace") + b"\n"
         with self._lock, told(self.folder):
+            line, self._torn = (b"\n" + line if self._torn else line), True
             while line:
                 line = line[os.write(self._events, line) :]
+            self._torn = False
 
     def completed(self, row: NodeRow) -> Also:
         """What records a node; for the transaction that stores its outputs."""
@@ -115,7 +118,7 @@ class RunLog:
             self._reused.append(row)
 
     def finish(self, record: Mapping[str, Any]) -> None:
-        """Record how the run ended (`record["status"]`) and let go of it."""
+        """Record how the run ended (`record["status"]`)."""
         status = str(record["status"])
         try:
             with self._store.index.writing() as connection:
@@ -124,19 +127,21 @@ class RunLog:
                 connection.execute("UPDATE runs SET status = ?, updated = ?, record = ? WHERE id = ?", row)
                 if status == "finished":
                     connection.execute("DELETE FROM holds WHERE run = ?", (self.id,))
+        finally:
             with told(self.folder):
                 _replace(self.folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False))
-        finally:
-            self.close()
 
     def close(self) -> None:
-        """Let go of the run as it is: it can be taken up again."""
+        """Let go of the run as it is: if it has not finished, it can be taken up again."""
         if self._events >= 0:
             os.close(self._events)
             self._events = -1
 
     def _write(self, connection: sqlite3.Connection, rows: list[NodeRow]) -> None:
         for row in rows:
+            if row.entry is not None and not _is_there(connection, row.entry):
+                # evicted between its use and now: recorded as there, it would keep the run from being taken up
+                row = attrs.evolve(row, entry=None, note="its outputs were removed from the store meanwhile")
             if row.key is not None:
                 ingredients = json.dumps(dict(row.ingredients))
                 connection.execute("INSERT INTO keys VALUES (?, ?) ON CONFLICT DO NOTHING", (row.key, ingredients))
@@ -220,8 +225,9 @@ class StoredRun:
             StoreError: they were evicted or damaged.
         """
         entry = self._store.get(_inputs_entry(self.row.id))
-        if entry is None:
-            raise corrupt(self._store.folder, f"the inputs of run {self.row.id} are gone")
+        if not isinstance(entry, Entry):
+            how = f": {entry.what}" if entry is not None else ""
+            raise _gone(self._store.folder, f"the inputs of run {self.row.id} are gone{how}")
         known = {name: tree for name, tree in entry.trees if name in types}
         values = self._codecs.unbundle(list(known.values()), entry.objects, [types[name] for name in known])
         return dict(zip(known, values, strict=True))
@@ -236,7 +242,7 @@ class StoredRun:
         gone = [row.node for row in self.complete.values() if row.entry and not self._store.has(row.entry)]
         if gone and self.row.status != "finished":
             what = f"run {self.row.id} has completed {', '.join(gone)}, but the outputs are gone"
-            raise corrupt(self._store.folder, what)
+            raise _gone(self._store.folder, what)
         log = RunLog(self._store, self.row.id, self.row.folder or Path("runs") / self.row.id)
         with self._store.index.writing() as connection:
             connection.execute("UPDATE runs SET status = 'running', updated = ? WHERE id = ?", (time.time(), log.id))
@@ -326,6 +332,16 @@ def _row(id: str, graph: str, status: str, folder: str | None, updated: float, r
     if status == "running" and not (path is not None and _is_going_on(path)):
         status = "interrupted"
     return RunRow(id, graph, status, path, updated, json.loads(record))
+
+
+def _is_there(connection: sqlite3.Connection, entry: str) -> bool:
+    return connection.execute("SELECT 1 FROM entries WHERE name = ?", (entry,)).fetchone() is not None
+
+
+def _gone(folder: Path, what: str) -> StoreError:
+    why = "they were damaged or removed; what was completed is not done again in silence"
+    fix = "run the graph anew with --cache: what is left of it is used"
+    return StoreError(Fault("store_corrupt", what, str(folder), why, fix))
 
 
 def _inputs_entry(run: str) -> str:

@@ -46,6 +46,14 @@ class Entry:
 
 
 @attrs.frozen
+class _Damage:
+    """What is wrong with an entry; `digest` is of the object that is bad, None if the entry itself is."""
+
+    what: str
+    digest: str | None = None
+
+
+@attrs.frozen
 class Freed:
     """What a collection removed, and what is left."""
 
@@ -66,7 +74,6 @@ class Store:
     Args:
         folder: where it is; `default_folder()` if None.
         budget: bytes of objects to which it grows before what was used least recently goes.
-        on_bad: told about an entry that was damaged; it has been dropped when this is called.
         clock: seconds since 1970.
 
     Raises:
@@ -78,14 +85,12 @@ class Store:
         folder: Path | None = None,
         *,
         budget: int = BUDGET,
-        on_bad: Callable[[Fault], None] = lambda fault: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.folder = folder or default_folder()
         self.index = _opened(self.folder)
         self._files = ObjectFiles(self.folder)
         self._budget = budget
-        self._on_bad = on_bad
         self._clock = clock
         self._touched: dict[str, float] = {}
 
@@ -117,28 +122,13 @@ class Store:
         self._sweep(orphans)
         self._keep_budget()
 
-    def get(self, name: str) -> Entry | None:
-        """The entry of a name, every byte checked. A damaged one is dropped, told to `on_bad`, and None."""
-        with self.index.reading() as connection:
-            rows = connection.execute(_ENTRY, (name,)).fetchall()
-        if not rows:
-            return None
-        trees, seal, used = rows[0][:3]
-        if seal != _seal(name, trees):
-            self._drop(name, "the index says something else than was put into it")
-            return None
-        objects = {}
-        for *_, digest, size, data in rows:
-            if digest is not None:
-                content = self._content(digest, size, data)
-                if isinstance(content, str):
-                    self._drop(name, f"object {digest[:12]}: {content}", digest)
-                    return None
-                objects[digest] = content
-        now = self._clock()
-        if abs(now - used) > 3600:  # to the hour is good enough, and needs no transaction for every get
-            self._touched[name] = now
-        return Entry(json.loads(trees), objects)
+    def get(self, name: str) -> Entry | Fault | None:
+        """The entry of a name, every byte checked; None if there is none.
+
+        Of a damaged one, a Fault that says how: it has been dropped, and with a bad object every entry that has it.
+        """
+        found = self._read(name)
+        return self._drop(name) if isinstance(found, _Damage) else found
 
     def has(self, name: str) -> bool:
         """Whether there is an entry of this name; its content is not looked at."""
@@ -218,6 +208,26 @@ class Store:
                 also(connection)
         return sorted(orphans)
 
+    def _read(self, name: str) -> Entry | _Damage | None:
+        with self.index.reading() as connection:
+            rows = connection.execute(_ENTRY, (name,)).fetchall()
+        if not rows:
+            return None
+        trees, seal, used = rows[0][:3]
+        if seal != _seal(name, trees):
+            return _Damage("the index says something else than was put into it")
+        objects = {}
+        for *_, digest, size, data in rows:
+            if digest is not None:
+                content = self._content(digest, size, data)
+                if isinstance(content, str):
+                    return _Damage(f"object {digest[:12]}: {content}", digest)
+                objects[digest] = content
+        now = self._clock()
+        if abs(now - used) > 3600:  # to the hour is good enough, and needs no transaction for every get
+            self._touched[name] = now
+        return Entry(json.loads(trees), objects)
+
     def _content(self, digest: str, size: int, data: bytes | None) -> bytearray | str:
         if data is not None:
             good = hashlib.sha256(data).hexdigest() == digest
@@ -228,18 +238,24 @@ class Store:
             except FileNotFoundError:
                 return "its file is gone"
 
-    def _drop(self, name: str, what: str, digest: str | None = None) -> None:
-        """Forget a bad entry, and with a bad object every entry that has it."""
+    def _drop(self, name: str) -> Entry | Fault | None:
+        """Forget a bad entry, and with a bad object every entry that has it.
+
+        It is looked at again while nobody writes: another process may have evicted it meanwhile, or put it anew.
+        """
         with self.index.writing() as connection:
+            found = self._read(name)
+            if not isinstance(found, _Damage):
+                return found
             names = [name]
-            if digest is not None:
-                self._files.quarantine(digest)
-                names = [row[0] for row in connection.execute("SELECT entry FROM uses WHERE digest = ?", (digest,))]
+            if found.digest is not None:
+                self._files.quarantine(found.digest)
+                users = connection.execute("SELECT entry FROM uses WHERE digest = ?", (found.digest,))
+                names = [entry for (entry,) in users.fetchall()]
             orphans = [orphan for entry in names for orphan in _forget(connection, entry)]
         self._sweep(orphans)
-        if names:  # else another process has just evicted it, and nothing is wrong
-            why = "a disk, or somebody, changed it; it was dropped and will be made again"
-            self._on_bad(Fault("store_corrupt", f"a stored value is damaged: {what}", str(self.folder), why))
+        why = "a disk, or somebody, changed it; it was dropped and will be made again"
+        return Fault("store_corrupt", f"a stored value is damaged: {found.what}", str(self.folder), why)
 
     def _keep_budget(self) -> None:
         if self.size() > self._budget:
@@ -306,7 +322,8 @@ def _opened(folder: Path) -> Index:
     except StoreError as error:
         if error.code != "store_full":
             raise
-        reserve.free(folder)
+        with told(folder):
+            reserve.free(folder)
         return Index(folder)
     reserve.keep(folder)
     return index

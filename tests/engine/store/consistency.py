@@ -21,13 +21,21 @@ def breaches(folder: Path, *, collected: bool = False) -> list[str]:
         collected: the remains of crashes have been collected, so that nothing may be left over.
     """
     with _opened(folder) as index:
-        return [*_index(index), *_objects(index, folder), *_entries(index), *_runs(index), *_files(index, folder, collected)]
+        return [
+            *_index(index),
+            *_objects(index, folder),
+            *_entries(index),
+            *_runs(index),
+            *_files(index, folder, collected),
+        ]
 
 
 def complete(folder: Path, run: str) -> set[str]:
     """The nodes of which a run has recorded that they are complete and that their outputs are there."""
     with _opened(folder) as index:
-        rows = index.execute("SELECT node FROM nodes WHERE run = ? AND outcome != 'started' AND entry IS NOT NULL", (run,))
+        rows = index.execute(
+            "SELECT node FROM nodes WHERE run = ? AND outcome != 'started' AND entry IS NOT NULL", (run,)
+        )
         return {node for (node,) in rows}
 
 

@@ -6,9 +6,12 @@ opened the store that they work on.
 
 from __future__ import annotations
 
+import errno
+import functools
 import json
 import os
 import resource
+import sqlite3
 import sys
 import tempfile
 import traceback
@@ -24,18 +27,81 @@ from stagegraph.caching import Caching
 from stagegraph.errors import StagegraphError
 from stagegraph.executors import serial, threads
 from stagegraph.executors.threads import Lanes
-from stagegraph.store import Store
-from stagegraph.store import runs as stored
+from stagegraph.store import Store, objects, runs
+
+
+class Failing:
+    """Lets the n-th of all calls of some functions fail, and so many after it.
+
+    What is counted is what the store asks of the system to change something: calls of `os`, and the statements that its
+    connections execute.
+    """
+
+    def __init__(self, first: int, count: int, error: int) -> None:
+        self.calls = 0
+        self._failing = range(first, first + count)
+        self._error = error
+
+    def check(self, statement: bool = False) -> None:
+        """Count a call, and raise if it is to fail."""
+        self.calls += 1
+        if self.calls not in self._failing:
+            return
+        if not statement:
+            raise OSError(self._error, os.strerror(self._error))
+        error = sqlite3.OperationalError("injected")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL if self._error == errno.ENOSPC else sqlite3.SQLITE_IOERR_WRITE
+        raise error
+
+    def counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that may fail."""
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            self.check()
+            return function(*arguments, **options)
+
+        return call
+
+
+def fail_calls(first: int, count: int, error: int) -> Failing:
+    """Let the n-th call fail in this process; gives what counts them."""
+    failing = Failing(first, count, error)
+
+    class System:
+        """`os` as the modules of the store see it: the side log of the stages never fails."""
+
+        write, fsync, open = (staticmethod(failing.counted(f)) for f in (os.write, os.fsync, os.open))
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(os, name)
+
+    class Connection(sqlite3.Connection):
+        """A connection whose statements may fail."""
+
+        def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+            """Execute it, unless it is its turn to fail."""
+            if not statement.lstrip().startswith(("SELECT", "ROLLBACK")):
+                failing.check(statement=True)
+            return super().execute(statement, *values)
+
+    system: Any = System()
+    objects.os = runs.os = system  # type: ignore[attr-defined]
+    for name in ("replace", "unlink", "mkdir"):  # pathlib calls these
+        setattr(os, name, failing.counted(getattr(os, name)))
+    sqlite3.connect = functools.partial(sqlite3.connect, factory=Connection)
+    return failing
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
     """Run the graph, or go on with a run; gives what became of it."""
     crash_graph.LOG.path = Path(job["log"])
+    if "fails_at" in job:
+        fail_calls(job["fails_at"], job["fails"], job["error"])
     if "largest_file" in job:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest_file"], resource.RLIM_INFINITY))
     told: list[events.Event] = []
     with Store(Path(job["store"])) as store:
-        resumed = stored.load(store, Codecs(), job["resume"]) if "resume" in job else None
+        resumed = runs.load(store, Codecs(), job["resume"]) if "resume" in job else None
         caching = Caching(store, Codecs(), resumed=resumed)
         options: dict[str, Any] = {"directory": Path(job["folder"]), "caching": caching, "on_event": told.append}
         if job.get("threads"):
@@ -47,6 +113,12 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     return {"run": done.id, "outputs": digest, "skipped": sorted(done.outputs.skipped), "warnings": warnings}
 
 
+def count(job: dict[str, Any]) -> dict[str, Any]:
+    """Run the graph, and count the calls that may fail."""
+    failing = fail_calls(0, 0, 0)
+    return {**run(job), "calls": failing.calls}
+
+
 def collect(job: dict[str, Any]) -> dict[str, Any]:
     """Collect the store down to a budget so many times."""
     with Store(Path(job["store"])) as store:
@@ -54,7 +126,7 @@ def collect(job: dict[str, Any]) -> dict[str, Any]:
     return {"entries": sum(freed)}
 
 
-JOBS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"run": run, "collect": collect}
+JOBS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"run": run, "count": count, "collect": collect}
 
 
 def work(job: dict[str, Any]) -> int:

@@ -41,7 +41,9 @@ class Server:
     def start(self, do: str, **job: Any) -> Job:
         """Start a job; see `crash_server.JOBS` for what there is."""
         result = self._folder / f"result-{next(self._numbers)}"
-        pid = self.ask({"do": do, "result": str(result), **{k: str(v) if isinstance(v, Path) else v for k, v in job.items()}})
+        pid = self.ask(
+            {"do": do, "result": str(result), **{k: str(v) if isinstance(v, Path) else v for k, v in job.items()}}
+        )
         return Job(self, pid, result)
 
     def ask(self, question: dict[str, Any]) -> int:

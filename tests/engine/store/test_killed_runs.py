@@ -34,12 +34,14 @@ def test_a_run_killed_at_any_moment_goes_on(server: Server, tmp_path: Path) -> N
         for turn in range(5):
             folder = tmp_path / f"whole-{threads}-{turn}"
             begin = time.perf_counter()
-            whole[threads] = server.start("run", store=folder / "store", folder=folder / "run", log=folder.with_suffix(".log"), threads=threads).result()
+            whole[threads] = server.start(
+                "run", store=folder / "store", folder=folder / "run", log=folder.with_suffix(".log"), threads=threads
+            ).result()
             durations.append(time.perf_counter() - begin)
         whole[threads]["seconds"] = sorted(durations)[2]
     assert whole[False]["outputs"] == whole[True]["outputs"]
     seen: Counter[str] = Counter()
-    stats=[]
+    stats = []
     for number in range(KILLS):
         threads = number % 2 == 1
         folder = tmp_path / str(number)
@@ -55,7 +57,7 @@ def test_a_run_killed_at_any_moment_goes_on(server: Server, tmp_path: Path) -> N
         seen[what] += 1
         stats.append(len(done))
         resumed = server.start("run", **job, **({"resume": "last"} if begun else {})).result()
-        after_calls = crash_graph.calls(job["log"])[len(before):]
+        after_calls = crash_graph.calls(job["log"])[len(before) :]
         again = {node for _, node in after_calls} & done
         assert not again
         assert resumed["outputs"] == whole[threads]["outputs"]

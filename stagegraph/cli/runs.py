@@ -33,7 +33,7 @@ def runs(
         output.succeed("runs", {"runs": [_run_dict(run, nodes) for run, nodes in listed]})
         return
     rows = [
-        (run.id, _moment(run.record["created"]), run.status, _counts(nodes), run.graph, str(run.folder or ""))
+        (run.id, _moment(run.record.get("created")), run.status, _counts(nodes), run.graph, str(run.folder or ""))
         for run, nodes in listed
     ]
     output.say("\n".join(output.table(rows)) if rows else "no runs are recorded")
@@ -129,7 +129,7 @@ def _run_dict(run: RunRow, nodes: list[NodeRow]) -> dict[str, Any]:
     return {
         "id": run.id,
         "graph": run.graph,
-        "created": run.record["created"],
+        "created": run.record.get("created"),
         "status": run.status,
         "folder": run.folder,
         "ran": sum(node.outcome == "ran" for node in nodes),
@@ -144,7 +144,9 @@ def _faults(run: RunRow) -> list[dict[str, Any]]:
     return faults
 
 
-def _moment(created: str) -> str:
+def _moment(created: str | None) -> str:
+    if created is None:
+        return "unknown"
     return datetime.datetime.fromisoformat(created).astimezone().strftime("%Y-%m-%d %H:%M")
 
 

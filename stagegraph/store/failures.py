@@ -26,6 +26,8 @@ def told(folder: Path) -> Iterator[None]:
         number = getattr(error, "sqlite_errorcode", 0)
         fault = _SQLITE.get(number) or _SQLITE.get(number & 0xFF, _failed)  # else its family decides
         raise StoreError(fault(folder, f"{type(error).__name__}: {error}")) from error
+    except UnicodeDecodeError as error:  # the database quotes itself in its message
+        raise StoreError(_corrupt(folder, "the index cannot be read")) from error
 
 
 def _full(folder: Path, what: str) -> Fault:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import sqlite3
 import threading
 import time
@@ -14,7 +15,7 @@ from stagegraph.errors import Fault, StoreError
 from stagegraph.store.failures import told
 
 #: The layout of the index that this release reads and writes.
-VERSION: Final = 1
+VERSION: Final = 2
 #: Seconds to wait for another process that is writing.
 PATIENCE: Final = 30.0
 
@@ -36,7 +37,8 @@ CREATE TABLE runs (
     status TEXT NOT NULL,
     folder TEXT,
     updated REAL NOT NULL,
-    record TEXT NOT NULL
+    record TEXT NOT NULL,
+    seal BLOB NOT NULL
 );
 CREATE TABLE keys (digest TEXT PRIMARY KEY, ingredients TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE nodes (
@@ -122,6 +124,11 @@ class Index:
     def _version(self) -> int:
         with self.reading() as connection:
             return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def seal(name: str, text: str) -> bytes:
+    """Ties a name to what was written down of it: the database does not check its own pages."""
+    return hashlib.sha256(f"{name}\0{text}".encode("utf-8", "surrogatepass")).digest()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

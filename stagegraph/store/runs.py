@@ -20,7 +20,9 @@ import attrs
 
 from stagegraph.artifacts import Codecs
 from stagegraph.errors import ArtifactError, Fault, StoreError, UsageError, suggest
+from stagegraph.serde import structure
 from stagegraph.store.failures import told
+from stagegraph.store.index import seal
 from stagegraph.store.store import Also, Entry, Store
 from stagegraph.tensorfile import Chunk
 
@@ -30,6 +32,10 @@ RECORD: Final = "run.json"
 #: What became of a node: its stage ran, its outputs were taken from the store, or it has stored a checkpoint so far.
 Outcome = Literal["ran", "reused", "started"]
 
+
+_COLUMNS: Final = "(id, graph, status, folder, updated, record, seal)"
+
+_NODE_FIELDS: Final = ("node", "outcome", "key", "entry", "ingredients", "note", "seconds", "peak_bytes")
 
 #: What a node did first in a run that was taken up again stays: that its outputs were found again is no news.
 _NODE: Final = """
@@ -60,7 +66,10 @@ class NodeRow:
 
 @attrs.frozen
 class RunRow:
-    """A run as the index has it. `status` is "running", "finished", "failed", "cancelled" or "interrupted"."""
+    """A run as the index has it.
+
+    `status` is "running", "finished", "failed", "cancelled", "interrupted", or "damaged": then there is no record.
+    """
 
     id: str
     graph: str
@@ -123,8 +132,9 @@ class RunLog:
         try:
             with self._store.index.writing() as connection:
                 self._write(connection, self._reused)  # all: a put may have failed, with those that it was to record
-                row = (status, time.time(), json.dumps(record), self.id)
-                connection.execute("UPDATE runs SET status = ?, updated = ?, record = ? WHERE id = ?", row)
+                text = json.dumps(record)
+                row = (status, time.time(), text, seal(self.id, text), self.id)
+                connection.execute("UPDATE runs SET status = ?, updated = ?, record = ?, seal = ? WHERE id = ?", row)
                 if status == "finished":
                     connection.execute("DELETE FROM holds WHERE run = ?", (self.id,))
         finally:
@@ -171,12 +181,12 @@ def begin(
         folder: the run's own, made if need be.
     """
     log = RunLog(store, str(record["id"]), folder)
-    row = (log.id, record["graph"], "running", str(folder.absolute()), time.time(), json.dumps(record))
+    text = json.dumps(record)
+    row = (log.id, record["graph"], "running", str(folder.absolute()), time.time(), text, seal(log.id, text))
     entry = _inputs_entry(log.id)
 
     def also(connection: sqlite3.Connection) -> None:
-        columns = "(id, graph, status, folder, updated, record)"
-        connection.execute(f"INSERT INTO runs {columns} VALUES (?, ?, ?, ?, ?, ?)", row)
+        connection.execute(f"INSERT INTO runs {_COLUMNS} VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         connection.execute("INSERT INTO holds VALUES (?, ?)", (log.id, entry))
 
     trees: list[Any] = []
@@ -269,10 +279,13 @@ def find(store: Store, id: str) -> RunRow:
 
     Raises:
         UsageError: there is none, or several.
+        StoreError: what was recorded of it is damaged.
     """
     found = recent(store, 1) if id == "last" else _rows(store, "WHERE id = ?", id)
     found = found or _rows(store, "WHERE substr(id, 1, length(?1)) = ?1 AND ?1 != '' ORDER BY number", id)
     if len(found) == 1:
+        if found[0].status == "damaged":
+            raise _gone(store.folder, f"what was recorded of run {found[0].id} is damaged")
         return found[0]
     if found:
         names = ", ".join(row.id for row in found[:10])
@@ -304,10 +317,7 @@ def nodes(store: Store, run: str) -> list[NodeRow]:
         FROM nodes LEFT JOIN keys ON keys.digest = nodes.key WHERE run = ? ORDER BY nodes.rowid"""
     with store.index.reading() as connection:
         rows = connection.execute(query, (run,)).fetchall()
-    return [
-        NodeRow(node, outcome, key, entry, json.loads(ingredients or "{}"), note, seconds, peak_bytes)
-        for node, outcome, key, entry, ingredients, note, seconds, peak_bytes in rows
-    ]
+    return [_node(store, run, row) for row in rows]
 
 
 def events(folder: Path) -> Iterator[dict[str, Any]]:
@@ -321,14 +331,25 @@ def events(folder: Path) -> Iterator[dict[str, Any]]:
             continue
 
 
+def _node(store: Store, run: str, row: Sequence[Any]) -> NodeRow:
+    node, outcome, key, entry, ingredients, *rest = row
+    try:
+        data = [node, outcome, key, entry, json.loads(ingredients or "{}"), *rest]
+        return cast(NodeRow, structure(dict(zip(_NODE_FIELDS, data, strict=True)), NodeRow))
+    except ValueError:  # of JSON, or a StructureError
+        raise _gone(store.folder, f"what was recorded of {node} in run {run} is damaged") from None
+
+
 def _rows(store: Store, where: str, *values: Any) -> list[RunRow]:
     with store.index.reading() as connection:
-        rows = connection.execute(f"SELECT id, graph, status, folder, updated, record FROM runs {where}", values)
+        rows = connection.execute(f"SELECT {_COLUMNS[1:-1]} FROM runs {where}", values)
         return [_row(*row) for row in rows.fetchall()]
 
 
-def _row(id: str, graph: str, status: str, folder: str | None, updated: float, record: str) -> RunRow:
-    path = Path(folder) if folder is not None else None
+def _row(id: str, graph: str, status: str, folder: str | None, updated: float, record: str, sealed: bytes) -> RunRow:
+    path = Path(str(folder)) if folder is not None else None
+    if sealed != seal(id, record):
+        return RunRow(id, graph, "damaged", path, updated, {})
     if status == "running" and not (path is not None and _is_going_on(path)):
         status = "interrupted"
     return RunRow(id, graph, status, path, updated, json.loads(record))
@@ -339,7 +360,7 @@ def _is_there(connection: sqlite3.Connection, entry: str) -> bool:
 
 
 def _gone(folder: Path, what: str) -> StoreError:
-    why = "they were damaged or removed; what was completed is not done again in silence"
+    why = "a disk, or somebody, changed or removed it; what was completed is not done again in silence"
     fix = "run the graph anew with --cache: what is left of it is used"
     return StoreError(Fault("store_corrupt", what, str(folder), why, fix))
 

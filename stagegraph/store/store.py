@@ -18,7 +18,7 @@ import attrs
 from stagegraph.errors import Fault, StoreError
 from stagegraph.store import reserve
 from stagegraph.store.failures import told
-from stagegraph.store.index import Index
+from stagegraph.store.index import Index, seal
 from stagegraph.store.objects import ObjectFiles
 from stagegraph.tensorfile import Chunk
 
@@ -146,7 +146,7 @@ class Store:
     def size(self) -> int:
         """Bytes of all objects."""
         with self.index.reading() as connection:
-            return int(connection.execute("SELECT bytes FROM total").fetchone()[0])
+            return _total(connection)
 
     def gc(self, budget: int | None = None) -> Freed:
         """Remove what was used least recently until the objects fit the budget, and the remains of crashes.
@@ -157,6 +157,8 @@ class Store:
             reserve.free(self.folder)
             try:
                 self._files.clean()
+                with self.index.writing() as connection:  # should a disk have changed it
+                    connection.execute("UPDATE total SET bytes = (SELECT coalesce(sum(size), 0) FROM objects)")
                 freed = self._evict(self._budget if budget is None else budget)
                 self._sweep(self._files)
             finally:
@@ -200,8 +202,8 @@ class Store:
                 connection.execute(
                     "INSERT INTO objects VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (digest, sizes[digest], data)
                 )
-            seal = _seal(name, text)
-            connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", (name, text, seal, self._clock()))
+            row = (name, text, seal(name, text), self._clock())
+            connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", row)
             connection.executemany("INSERT INTO uses VALUES (?, ?)", [(name, digest) for digest in objects])
             self._write_touched(connection)
             if also is not None:
@@ -213,8 +215,8 @@ class Store:
             rows = connection.execute(_ENTRY, (name,)).fetchall()
         if not rows:
             return None
-        trees, seal, used = rows[0][:3]
-        if seal != _seal(name, trees):
+        trees, sealed, used = rows[0][:3]
+        if sealed != seal(name, trees):
             return _Damage("the index says something else than was put into it")
         objects = {}
         for *_, digest, size, data in rows:
@@ -224,13 +226,13 @@ class Store:
                     return _Damage(f"object {digest[:12]}: {content}", digest)
                 objects[digest] = content
         now = self._clock()
-        if abs(now - used) > 3600:  # to the hour is good enough, and needs no transaction for every get
+        if not isinstance(used, float) or abs(now - used) > 3600:  # to the hour: not a transaction for every get
             self._touched[name] = now
         return Entry(json.loads(trees), objects)
 
     def _content(self, digest: str, size: int, data: bytes | None) -> bytearray | str:
         if data is not None:
-            good = hashlib.sha256(data).hexdigest() == digest
+            good = isinstance(data, bytes) and hashlib.sha256(data).hexdigest() == digest
             return bytearray(data) if good else "its content is not what its name says"
         with told(self.folder):
             try:
@@ -267,12 +269,12 @@ class Store:
             orphans: list[str] = []
             with self.index.writing() as connection:
                 self._write_touched(connection)
-                before = left = connection.execute("SELECT bytes FROM total").fetchone()[0]
+                before = left = _total(connection)
                 names = connection.execute(_EVICTABLE, (self._clock() - HOLD, _BATCH)).fetchall()
                 for (name,) in names if left > budget else ():
                     orphans += _forget(connection, name)
                     entries += 1
-                    left = connection.execute("SELECT bytes FROM total").fetchone()[0]
+                    left = _total(connection)
                     if left <= budget:
                         break
             self._sweep(orphans)
@@ -329,17 +331,17 @@ def _opened(folder: Path) -> Index:
     return index
 
 
+def _total(connection: sqlite3.Connection) -> int:
+    """Bytes of all objects; the index keeps count."""
+    return int(connection.execute("SELECT CAST(bytes AS INTEGER) FROM total").fetchone()[0])
+
+
 def _forget(connection: sqlite3.Connection, name: str) -> list[str]:
     """Take an entry out of the index, and the objects that no other entry has; gives their digests."""
     digests = [row[0] for row in connection.execute("SELECT digest FROM uses WHERE entry = ?", (name,))]
     connection.execute("DELETE FROM entries WHERE name = ?", (name,))
     gone = "DELETE FROM objects WHERE digest = ? AND NOT EXISTS (SELECT 1 FROM uses WHERE uses.digest = objects.digest)"
     return [digest for digest in digests if connection.execute(gone, (digest,)).rowcount]
-
-
-def _seal(name: str, trees: str) -> bytes:
-    """Ties a name to its artifacts: the database does not check its own pages."""
-    return hashlib.sha256(f"{name}\0{trees}".encode()).digest()
 
 
 def _size(chunk: Chunk) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import sqlite3
@@ -57,17 +58,13 @@ def statuses(folder: Path) -> list[tuple[str, str]]:
         return list(index.execute("SELECT id, status FROM runs ORDER BY number")) if "runs" in tables else []
 
 
-class _opened:  # noqa: N801: reads as the verb that it is
-    """The index; closed at the end, which sqlite3's own context manager does not do."""
-
-    def __init__(self, folder: Path) -> None:
-        self._connection = sqlite3.connect(folder / "index.sqlite", timeout=30)
-
-    def __enter__(self) -> sqlite3.Connection:
-        return self._connection
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(folder / "index.sqlite", timeout=30)
+    try:
+        yield connection
+    finally:
+        connection.close()
 
 
 def _index(index: sqlite3.Connection) -> Iterator[str]:
@@ -105,7 +102,9 @@ def _entries(index: sqlite3.Connection) -> Iterator[str]:
 
 
 def _runs(index: sqlite3.Connection) -> Iterator[str]:
-    for id, status, record in index.execute("SELECT id, status, record FROM runs").fetchall():
+    for id, status, record, seal in index.execute("SELECT id, status, record, seal FROM runs").fetchall():
+        if hashlib.sha256(f"{id}\0{record}".encode()).digest() != seal:
+            yield f"run {id}: its seal is broken"
         if json.loads(record)["id"] != id:
             yield f"run {id}: has the record of another"
         if status == "finished" and index.execute("SELECT 1 FROM holds WHERE run = ?", (id,)).fetchone():
@@ -113,8 +112,9 @@ def _runs(index: sqlite3.Connection) -> Iterator[str]:
     gone = """SELECT run, node, outcome FROM nodes JOIN runs ON runs.id = run WHERE status != 'finished'
         AND entry IS NOT NULL AND entry NOT IN (SELECT name FROM entries)"""
     yield from (f"run {r}: {n} {o}, but its outputs are gone" for r, n, o in index.execute(gone))
-    unheld = """SELECT run, node FROM nodes JOIN runs ON runs.id = run WHERE status != 'finished' AND outcome != 'started'
-        AND entry IS NOT NULL AND NOT EXISTS (SELECT 1 FROM holds WHERE holds.run = nodes.run AND holds.entry = nodes.entry)"""
+    unheld = """SELECT nodes.run, node FROM nodes JOIN runs ON runs.id = nodes.run
+        LEFT JOIN holds ON holds.run = nodes.run AND holds.entry = nodes.entry
+        WHERE status != 'finished' AND outcome != 'started' AND nodes.entry IS NOT NULL AND holds.run IS NULL"""
     yield from (f"run {r}: does not hold the outputs of {n}" for r, n in index.execute(unheld))
     keyless = "SELECT run, node FROM nodes WHERE key IS NOT NULL AND key NOT IN (SELECT digest FROM keys)"
     yield from (f"run {r}: the key of {n} has no ingredients" for r, n in index.execute(keyless))

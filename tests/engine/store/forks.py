@@ -67,11 +67,15 @@ class Job:
         """Kill it after so many seconds; gives its exit code, which is 0 if it was done before."""
         time.sleep(after)
         os.kill(self.pid, signal.SIGKILL)  # the server has not waited for it, so the id is still its own
+        return self.wait()
+
+    def wait(self) -> int:
+        """Its exit code, when it is done; negative for a signal."""
         return self.server.ask({"do": "wait", "pid": self.pid})
 
     def result(self) -> dict[str, Any]:
         """What it gave, when it is done."""
-        code = self.server.ask({"do": "wait", "pid": self.pid})
+        code = self.wait()
         assert code == 0, f"process {self.pid} ended with {code}"
         found: dict[str, Any] = json.loads(self.file.read_text())
         return found

@@ -175,7 +175,8 @@ def hold(store: Store, status: str, updated: float) -> None:
     """A run that refers to the entry a."""
     with store.index.writing() as connection:
         row = ("1", "g", status, updated)
-        connection.execute("INSERT INTO runs (id, graph, status, updated, record) VALUES (?, ?, ?, ?, '{}')", row)
+        columns = "(id, graph, status, updated, record, seal)"
+        connection.execute(f"INSERT INTO runs {columns} VALUES (?, ?, ?, ?, '{{}}', x'')", row)
         connection.execute("INSERT INTO holds VALUES ('1', 'a')")
 
 
@@ -232,13 +233,13 @@ def test_a_newer_layout_is_refused(store: Store) -> None:
     """With what it is and what to do."""
     store.close()
     connection = sqlite3.connect(store.folder / "index.sqlite")
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 3")
     connection.close()
     with pytest.raises(StoreError) as caught:
         Store(store.folder)
     assert str(caught.value) == (
-        f"{store.folder}: error[unsupported_version]: the store has layout version 2\n"
-        "  why: this release reads version 1\n"
+        f"{store.folder}: error[unsupported_version]: the store has layout version 3\n"
+        "  why: this release reads version 2\n"
         "  fix: upgrade stagegraph"
     )
 

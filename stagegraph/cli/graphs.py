@@ -56,7 +56,7 @@ def validate(ctx: typer.Context, manifest: ManifestArgument, set_: SetOption = N
         output.succeed("validate", {**data, "warnings": [fault.as_dict() for fault in odd]})
     else:
         for fault in odd:
-            output.tell(str(fault).replace("error[", "warning[", 1))
+            output.warn(fault)
         output.say(f"ok: {graph.name}, {len(graph.nodes)} nodes, {wires} wires checked, no weights read")
 
 

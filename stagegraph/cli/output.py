@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from stagegraph.errors import StagegraphError
+from stagegraph.errors import Fault, StagegraphError
 
 ENVELOPE: Final = "stagegraph.envelope/1"
 
@@ -20,6 +20,16 @@ def say(text: str = "") -> None:
 def tell(text: str) -> None:
     """A line for the person in front of the screen, to stderr."""
     print(text, file=sys.stderr)  # noqa: T201
+
+
+def warn(fault: Fault) -> None:
+    """What is odd, but keeps nothing from its end; to stderr."""
+    tell(warning(fault))
+
+
+def warning(fault: Fault) -> str:
+    """A fault, told as a warning."""
+    return str(fault).replace("error[", "warning[", 1)
 
 
 def succeed(command: str, data: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from stagegraph import events
-from stagegraph.cli.output import tell
+from stagegraph.cli.output import tell, warning
 from stagegraph.events import Event
 
 
@@ -35,7 +35,7 @@ class Lines:
             case events.NodeSkipped():
                 tell(f"skipped  {event.node}: {event.why}")
             case events.CacheWarning():
-                tell(_warning(event))
+                tell(_warnings(event))
 
 
 class Bars:
@@ -81,7 +81,7 @@ class Bars:
             case events.NodeSkipped():
                 self._line(event.node, f"skipped: {event.why}")
             case events.CacheWarning():
-                self._progress.console.print(_warning(event), markup=False)
+                self._progress.console.print(_warnings(event), markup=False)
             case events.NodeFinished():
                 task = self._tasks[event.node]
                 total = self._progress.tasks[self._progress.task_ids.index(task)].total
@@ -91,8 +91,8 @@ class Bars:
         self._progress.add_task(f"[bold]{node}[/]", total=1, completed=1, note=note)
 
 
-def _warning(event: events.CacheWarning) -> str:
-    return "\n".join(str(fault).replace("error[", "warning[", 1) for fault in event.faults)
+def _warnings(event: events.CacheWarning) -> str:
+    return "\n".join(map(warning, event.faults))
 
 
 def on_screen() -> Bars | Lines:

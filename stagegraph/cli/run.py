@@ -15,6 +15,7 @@ from stagegraph import graph as graphs
 from stagegraph import manifest as manifests
 from stagegraph import plan as plans
 from stagegraph.cli import output
+from stagegraph.cli.files import write_text
 from stagegraph.cli.graphs import JsonOption, ManifestArgument, SetOption
 from stagegraph.cli.workspace import Workspace, assignments, sweeps
 from stagegraph.errors import Fault, UsageError
@@ -97,8 +98,7 @@ def run(
         caching = Caching(store, Codecs(workspace.registry.codecs.values())) if store is not None else None
         finished = execute(plan, values, on_event=on_event, directory=directory, caching=caching)
     if directory.path is not None:
-        text = jsonlib.dumps(finished.record.as_dict(), indent=2, ensure_ascii=False)
-        (directory.path / "run.json").write_text(text, encoding="utf-8")
+        _keep_record(finished, directory.path)
     _tell(finished, directory.path, json, "run")
 
 
@@ -134,6 +134,15 @@ def resume(
         given = {**values, **assignments(inputs, "-i", "NAME")}
         finished = execute(plan, given, on_event=on_event, directory=stored.row.folder, caching=caching)
     _tell(finished, stored.row.folder, json, "resume")
+
+
+def _keep_record(finished: Run, folder: Path) -> None:
+    """Write the record; the run is done, and its outputs are told, whether or not there is space for it."""
+    text = jsonlib.dumps(finished.record.as_dict(), indent=2, ensure_ascii=False)
+    try:
+        write_text(folder / "run.json", text)
+    except UsageError as error:
+        output.warn(error.faults[0])
 
 
 def _tell(finished: Run, folder: Path | None, json: bool, command: str) -> None:

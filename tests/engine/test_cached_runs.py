@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 
 import stagegraph as sg
 from stagegraph import Lanes, events
 from stagegraph.artifacts import Codecs
 from stagegraph.caching import Caching
+from stagegraph.errors import Fault, StoreError
 from stagegraph.store import Store
 from stagegraph.store import runs as stored
 
@@ -138,6 +141,93 @@ def test_damaged_outputs_are_made_again_with_a_warning(caching: Caching, tmp_pat
     calls()
     assert g.run(text="abc", caching=caching)["data"] == first
     assert calls() == ["bytes"]
+
+
+class Refusing:
+    """Whatever it is asked, the disk is full."""
+
+    def __call__(self, *_: Any) -> Any:
+        """Refuse."""
+        raise StoreError(Fault("store_full", "the store failed: no space"))
+
+    writing = reading = __call__
+
+
+class FailingStore:
+    """A store parts of which fail, as on a full disk."""
+
+    def __init__(self, store: Store, *failing: str) -> None:
+        self._store = store
+        self.failing = set(failing)
+
+    def __getattr__(self, name: str) -> Any:
+        return Refusing() if name in self.failing else getattr(self._store, name)
+
+
+def test_a_store_that_fails_costs_only_what_it_keeps(caching: Caching, lanes: Lanes | None) -> None:
+    """The run has the same outputs, and one warning, not one a node; the next run finds what was kept."""
+    failing = attrs.evolve(caching, store=FailingStore(caching.store))
+    told: list[events.Event] = []
+
+    def lose(event: events.Event) -> None:
+        told.append(event)
+        if isinstance(event, events.NodeFinished) and event.node == "both":
+            failing.store.failing = {"put", "get", "index"}
+
+    run = graph().run(a="x", b="y", lanes=lanes, caching=failing, on_event=lose)
+    assert dict(run.outputs) == {"text": "X! Y! end", "length": 9}
+    warnings = [event for event in told if isinstance(event, events.CacheWarning)]
+    assert [[fault.code for fault in event.faults] for event in warnings] == [["store_full"]]
+    assert type(told[-1]) is events.RunFinished
+    assert stored.find(caching.store, run.id).status == "interrupted"
+    calls()
+    graph().run(a="x", b="y", lanes=lanes, caching=caching)
+    assert calls() == ["save"]
+
+
+def test_a_checkpoint_that_cannot_be_read_is_a_warning(caching: Caching, lanes: Lanes | None) -> None:
+    """The stage starts from the beginning."""
+    g = sg.Graph("count")
+    g.output("n", g.add(Count(), start=g.input("start", int)))
+    with pytest.raises(sg.StagegraphError):
+        g.run(start=10, lanes=lanes, caching=caching)
+    told: list[events.Event] = []
+    failing = attrs.evolve(caching, store=FailingStore(caching.store, "get"))
+    CALLS.append("3")
+    assert g.run(start=10, lanes=lanes, caching=failing, on_event=told.append)["n"] == 15
+    assert [type(event) for event in told].count(events.CacheWarning) == 1
+
+
+def test_a_run_folder_that_cannot_be_made_is_told_before_anything_runs(
+    caching: Caching, lanes: Lanes | None, tmp_path: Path
+) -> None:
+    """The events would stand there."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError) as caught:
+        graph().run(a="x", b="y", lanes=lanes, caching=caching, directory=tmp_path / "file" / "run")
+    assert str(caught.value) == (
+        "error[store_failed]: the folder of the run cannot be made: "
+        f"[Errno 20] Not a directory: '{tmp_path / 'file' / 'run'}'\n"
+        "  why: it keeps the events of the run"
+    )
+    assert calls() == []
+
+
+@pytest.mark.parametrize("event", [events.RunStarted, events.NodeFinished, events.RunFinished])
+def test_a_listener_that_raises_ends_the_run_and_lets_go_of_it(
+    caching: Caching, lanes: Lanes | None, event: type[events.Event]
+) -> None:
+    """Whenever it raises, its error is raised; the run has failed, or has finished, and can be taken up."""
+
+    def listen(told: events.Event) -> None:
+        if isinstance(told, event):
+            raise BrokenPipeError("nobody reads")
+
+    with pytest.raises(BrokenPipeError, match="nobody reads"):
+        graph().run(a="x", b="y", lanes=lanes, caching=caching, on_event=listen)
+    row = stored.recent(caching.store, 1)[0]
+    assert row.status == ("finished" if event is events.RunFinished else "failed")
+    stored.load(caching.store, caching.codecs, row.id).take_up().close()
 
 
 def test_runs_are_recorded_with_their_nodes(caching: Caching, lanes: Lanes | None) -> None:

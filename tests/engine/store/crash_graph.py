@@ -136,7 +136,7 @@ class IsOdd:
 
 
 def graph() -> sg.Graph:
-    """Thirty nodes."""
+    """Thirty nodes, one of which is skipped."""
     g = sg.Graph("crash", registry=sg.Registry.of(Small, Large, Mix, Spell, Publish, Steps, IsOdd))
     seed, words = g.input("seed", int), g.input("words", list[str])
     numbers = [g.add(Small(), name="n0", first=seed)]
@@ -147,7 +147,7 @@ def graph() -> sg.Graph:
     large.append(g.add(Large(size=60_000), name="shared_2", seed=numbers[8]))
     spelled = g.add(Spell(), name="spelled", map=["word"], word=words)
     steps = g.add(Steps(), name="steps", data=large[3])
-    odd = g.add(IsOdd(), name="odd", value=numbers[4])
+    odd = g.add(IsOdd(), name="odd", value=numbers[7])
     maybe = g.add(Large(size=7_000), name="maybe", seed=numbers[5], when=odd)
     mixes = [
         g.add(Mix(), name="mix_1", parts=large[:4]),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import gc
 import json
 import os
 import resource
@@ -173,6 +174,8 @@ def main() -> None:
     """Serve until stdin ends."""
     with tempfile.TemporaryDirectory() as folder:  # what a process looks up only once is looked up here
         run({"log": f"{folder}/log", "store": f"{folder}/store", "folder": f"{folder}/run", "threads": True})
+    gc.collect()
+    gc.freeze()  # or the collector of a child would copy every page of its parent
     for line in sys.stdin:
         job = json.loads(line)
         if job["do"] == "wait":

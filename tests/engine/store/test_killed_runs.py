@@ -6,11 +6,9 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
-import pytest
 
 from . import crash_graph
 from .consistency import breaches, complete, statuses
@@ -20,13 +18,6 @@ from .forks import Server
 KILLS = int(os.environ.get("STAGEGRAPH_KILLS", "200"))
 #: Every so many lines of the store's code a run is killed.
 STRIDE = int(os.environ.get("STAGEGRAPH_KILL_STRIDE", "150"))
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Forks the processes of this module."""
-    with Server(tmp_path_factory.mktemp("results")) as server:
-        yield server
 
 
 @attrs.frozen
@@ -74,19 +65,19 @@ def go_on(server: Server, place: Place, wanted: str, threads: bool) -> set[str]:
     return done
 
 
-def test_a_run_killed_at_any_moment_goes_on(server: Server, tmp_path: Path) -> None:
+def test_a_run_killed_at_any_moment_goes_on(server: Server, folder: Path) -> None:
     """From its first moment to its last, in both executors, and every third again while it goes on.
 
     No node that was recorded as complete is called again, the outputs are those of a run that was not killed, and
     every row and file of the store fits together: after the kill, and with nothing left over after a collection.
     """
     moments = random.Random(1)
-    whole = server.start("run", **Place(tmp_path / "whole").job).result()
-    took = {threads: duration(server, Place(tmp_path / f"threads={threads}"), threads) for threads in (False, True)}
+    whole = server.start("run", **Place(folder / "whole").job).result()
+    took = {threads: duration(server, Place(folder / f"threads={threads}"), threads) for threads in (False, True)}
     seen: list[int] = []
     interrupted = 0
     for number in range(KILLS):
-        place, threads = Place(tmp_path / str(number)), number % 2 == 1
+        place, threads = Place(folder / str(number)), number % 2 == 1
         server.start("run", **place.job, threads=threads).kill(moments.random() * took[threads])
         status, done, calls = place.look()
         # half of the kills find the run running, however busy the machine is
@@ -103,12 +94,12 @@ def test_a_run_killed_at_any_moment_goes_on(server: Server, tmp_path: Path) -> N
     assert len(set(seen)) >= min(KILLS / 10, 20)
 
 
-def test_a_run_killed_at_any_line_of_the_store_goes_on(server: Server, tmp_path: Path) -> None:
+def test_a_run_killed_at_any_line_of_the_store_goes_on(server: Server, folder: Path) -> None:
     """The same, at moments that no clock finds: between any two statements of the store and the cache."""
-    whole = server.start("run", **Place(tmp_path / "whole").job).result()
+    whole = server.start("run", **Place(folder / "whole").job).result()
     line, seen, code = 1, set(), -1
     while code != 0:
-        place = Place(tmp_path / str(line))
+        place = Place(folder / str(line))
         code = server.start("run", **place.job, dies_at_line=line).wait()
         seen.add(len(go_on(server, place, whole["outputs"], threads=False)))
         shutil.rmtree(place.folder)

@@ -1,0 +1,125 @@
+"""Runs whose store fails: nothing that was recorded is lost, and what has begun ends as if nothing were kept."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import crash_graph
+from .consistency import breaches, complete, statuses
+from .forks import Server
+
+#: Every so many calls of the system one fails; STAGEGRAPH_FAIL_STRIDE=1 takes each.
+STRIDE = int(os.environ.get("STAGEGRAPH_FAIL_STRIDE", "40"))
+MIB = 2**20
+
+
+def job_in(folder: Path) -> dict[str, Path]:
+    """A run in a folder."""
+    return {"store": folder / "store", "folder": folder / "run", "log": folder / "log"}
+
+
+def ended(result: dict[str, Any], wanted: str, *codes: str) -> str:
+    """How a run ended whose store failed: with a typed error, else right, whether it was warned or not."""
+    if "error" in result:
+        assert result["error"] == "StoreError"
+        assert result["code"] in codes
+        return "refused"
+    assert result["outputs"] == wanted
+    assert set(result["warnings"]) <= {*codes}
+    return "warned" if result["warnings"] else "unharmed"
+
+
+def goes_on(server: Server, job: dict[str, Path], wanted: str) -> None:
+    """With a store that works again the run is taken up: nothing complete is done again, nothing is left over."""
+    runs = statuses(job["store"])
+    if runs:
+        assert breaches(job["store"]) == []
+    done, calls = complete(job["store"], runs[0][0]) if runs else set(), len(crash_graph.calls(job["log"]))
+    resume = {"resume": "last"} if runs else {}
+    result = server.start("run", **job, **resume, collect=True).result()
+    assert (result["outputs"], result["warnings"]) == (wanted, [])
+    assert {node for _, node in crash_graph.calls(job["log"])[calls:]} & done == set()
+    assert breaches(job["store"], collected=True) == []
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO], ids=["ENOSPC", "EIO"])
+@pytest.mark.parametrize("fails", [1, 10**6], ids=["once", "for-good"])
+def test_a_run_may_lose_its_store_at_any_call(server: Server, folder: Path, fails: int, error: int) -> None:
+    """Whichever write, sync, rename or statement fails: a typed error before anything has run, or warnings."""
+    whole = server.start("count", **job_in(folder / "whole")).result()
+    ends: Counter[str] = Counter()
+    for at in range(1, whole["calls"] + 1, STRIDE):
+        job = job_in(folder / str(at))
+        threads = at // STRIDE % 2 == 1
+        result = server.start("run", **job, fails_at=at, fails=fails, error=error, threads=threads).result()
+        ends[ended(result, whole["outputs"], "store_full", "store_failed")] += 1
+        goes_on(server, job, whole["outputs"])
+    assert ends["warned"] >= 5
+
+
+def test_a_run_may_come_to_the_largest_file_that_it_is_allowed(server: Server, folder: Path) -> None:
+    """The system itself says no, to whatever file is too large: of the index, its log, an object, the events."""
+    whole = server.start("run", **job_in(folder / "whole")).result()
+    ends = []
+    for limit in (9_000, 20_000, 33_000, 50_000, 70_000, 100_000, 300_000, 900_000):
+        job = job_in(folder / str(limit))
+        result = server.start("run", **job, largest_file=limit, threads=limit > 60_000).result()
+        ends.append(ended(result, whole["outputs"], "store_full", "store_failed"))
+        goes_on(server, job, whole["outputs"])
+    assert "refused" in ends
+    assert "warned" in ends
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: int) -> Iterator[Path]:
+    """A disk of so many bytes."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("a small disk takes root, and leave to mount")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("threads", [False, True], ids=["serial", "threads"])
+def test_a_run_on_a_full_disk_goes_on_when_there_is_space(server: Server, tmp_path: Path, threads: bool) -> None:
+    """Store, run folder and events share a disk; whatever is left of it, nothing is lost when the rest is freed.
+
+    A store that was there before has a reserve, which is enough for this run.
+    """
+    whole = server.start("run", **job_in(tmp_path / "whole")).result()
+    ends: dict[tuple[int, bool], str] = {}
+    for free, reserved in itertools.product((0, 30_000, 100_000, 250_000, 500_000, 700_000), (True, False)):
+        with small_disk(tmp_path / f"{free}-{reserved}", 8 * MIB) as disk:
+            job = {**job_in(disk), "log": tmp_path / f"{free}-{reserved}.log"}
+            if reserved:
+                server.start("collect", store=job["store"], budget=MIB, times=1).result()
+            filler = fill(disk, free)
+            result = server.start("run", **job, threads=threads).result()
+            ends[free, reserved] = ended(result, whole["outputs"], "store_full", "store_failed")
+            filler.unlink()
+            goes_on(server, job, whole["outputs"])
+    assert (ends[0, True], ends[0, False]) == ("unharmed", "refused")
+    assert (ends[100_000, True], ends[700_000, False]) == ("warned", "warned")
+
+
+def fill(disk: Path, free: int) -> Path:
+    """Leave so many bytes of a disk; gives the file that has the others."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"\0" * 65536):
+            continue
+    os.truncate(filler, filler.stat().st_size - free)
+    return filler

@@ -6,9 +6,7 @@ import contextlib
 import errno
 import itertools
 import os
-import subprocess
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,11 @@ import pytest
 
 from . import crash_graph
 from .consistency import breaches, complete, statuses
+from .disks import small_disk
 from .forks import Server
 
 #: Every so many calls of the system one fails; STAGEGRAPH_FAIL_STRIDE=1 takes each.
 STRIDE = int(os.environ.get("STAGEGRAPH_FAIL_STRIDE", "40"))
-MIB = 2**20
 
 
 def job_in(folder: Path) -> dict[str, Path]:
@@ -80,19 +78,6 @@ def test_a_run_may_come_to_the_largest_file_that_it_is_allowed(server: Server, f
     assert "warned" in ends
 
 
-@contextlib.contextmanager
-def small_disk(folder: Path, size: int) -> Iterator[Path]:
-    """A disk of so many bytes."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("a small disk takes root, and leave to mount")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 @pytest.mark.parametrize("threads", [False, True], ids=["serial", "threads"])
 def test_a_run_on_a_full_disk_goes_on_when_there_is_space(server: Server, tmp_path: Path, threads: bool) -> None:
     """Store, run folder and events share a disk; whatever is left of it, nothing is lost when the rest is freed.
@@ -102,10 +87,10 @@ def test_a_run_on_a_full_disk_goes_on_when_there_is_space(server: Server, tmp_pa
     whole = server.start("run", **job_in(tmp_path / "whole")).result()
     ends: dict[tuple[int, bool], str] = {}
     for free, reserved in itertools.product((0, 30_000, 100_000, 250_000, 500_000, 700_000), (True, False)):
-        with small_disk(tmp_path / f"{free}-{reserved}", 8 * MIB) as disk:
+        with small_disk(tmp_path / f"{free}-{reserved}", 8) as disk:
             job = {**job_in(disk), "log": tmp_path / f"{free}-{reserved}.log"}
             if reserved:
-                server.start("collect", store=job["store"], budget=MIB, times=1).result()
+                server.start("collect", store=job["store"], budget=10**6, times=1).result()
             filler = fill(disk, free)
             result = server.start("run", **job, threads=threads).result()
             ends[free, reserved] = ended(result, whole["outputs"], "store_full", "store_failed")

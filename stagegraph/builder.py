@@ -23,7 +23,8 @@ import attrs
 
 from stagegraph import manifest as manifests
 from stagegraph import plan as plans
-from stagegraph.components import Pool
+from stagegraph.attempts import Retry
+from stagegraph.components import Residency
 from stagegraph.context import Cancellation
 from stagegraph.errors import Fault, GraphError, ManifestError, suggest
 from stagegraph.events import Listener
@@ -35,6 +36,7 @@ from stagegraph.graph import Graph as BoundGraph
 from stagegraph.manifest import Manifest, NodeDecl, Value
 from stagegraph.plan import Plan
 from stagegraph.plugins import default_registry
+from stagegraph.pool import Pool
 from stagegraph.ports import REQUIRED, accepts, holds, list_of, type_name
 from stagegraph.record import summary
 from stagegraph.registry import BASIC_TYPES, Registry
@@ -153,18 +155,24 @@ class Graph:
             raise GraphError(Fault("invalid_value", what, fix="use one default, or another name"))
         return Wire(Ref(INPUTS, name), type)
 
-    def component(self, name: str, component: Any) -> str:
+    def component(
+        self, name: str, component: Any, *, residency: Residency | Mapping[str, Residency] | None = None
+    ) -> str:
         """Give the graph a component; stages that need one of its parts are lent it.
 
         Args:
             name: its name in the graph.
             component: an instance of a component class.
+            residency: where its parts stay between uses, for all of them or by part. By default until the last step
+                that is lent them; in a pool that the caller brings, for good.
 
         Returns:
             The name, for `components=` of `add` where several components provide the same.
         """
         self._new("component", name, self._drafts.components)
         self._drafts.components[name] = component
+        if residency is not None:
+            self._drafts.residency[name] = residency
         return name
 
     def add(
@@ -177,6 +185,8 @@ class Graph:
         params: Mapping[str, Any] | None = None,
         when: Wire | NodeHandle | None = None,
         map: Iterable[str] = (),
+        timeout: float | None = None,
+        retry: Retry | None = None,
         **inputs: Feed,
     ) -> NodeHandle:
         """Place a stage, or another graph, in the graph.
@@ -189,7 +199,9 @@ class Graph:
             params: the params of a stage given by its id.
             when: a bool that decides whether the node runs.
             map: inputs that are fed lists; the stage runs for each item, and its outputs are lists.
-            inputs: port -> what feeds it.
+            timeout: seconds after which a call has failed.
+            retry: how often the stage is called when it fails with an error that may pass.
+            inputs: port -> what feeds it. Ports with the names of these arguments are fed by `NodeHandle.wire`.
 
         Raises:
             GraphError: the stage is unknown, the name is taken, or a wire does not fit.
@@ -202,6 +214,7 @@ class Graph:
             name = self._free_name(spec.id.rpartition(".")[2])
         self._new("node", name, self._drafts.nodes, self._drafts.subgraphs)
         draft = Draft(name, spec, instance, components=dict(components or {}), map=tuple(map))
+        draft.timeout, draft.retry = timeout, retry
         self._wire(draft, inputs)
         if when is not None:
             draft.when = str(self._as_wire(when).ref)
@@ -237,9 +250,12 @@ class Graph:
 
     def run(
         self,
+        values: Mapping[str, Any] | None = None,
+        /,
         *,
         outputs: Iterable[str] | None = None,
         given: Mapping[str, Any] | None = None,
+        fresh: Iterable[str] = (),
         lanes: Lanes | None = None,
         on_event: Listener | None = None,
         pool: Pool | None = None,
@@ -251,14 +267,17 @@ class Graph:
         """Run the graph.
 
         Args:
+            values: the graph's inputs by name; the way for those that are called like an option of this method.
             outputs: the names of outputs, or nodes, to make; the graph's outputs if None.
-            given: values of outputs of nodes (`node.port`), in place of running the nodes.
+            given: values of ports (`node.port`): of an output, in place of running the node; of an input, in place of
+                what feeds it.
+            fresh: nodes that run even if their outputs are kept, with all that follow them.
             lanes: run steps at the same time, in threads, within these lanes; one after another if None.
             on_event, pool, directory, cancellation, caching: as `executors.serial.run`.
             inputs: the graph's inputs by name.
         """
-        given = given or {}
-        plan = plans.make(self.bind(), outputs, given)
+        given, inputs = given or {}, {**(values or {}), **inputs}
+        plan = plans.make(self.bind(), outputs, given, fresh)
         options: dict[str, Any] = {"given": given, "on_event": on_event, "pool": pool}
         options |= {"directory": directory, "cancellation": cancellation, "caching": caching}
         if lanes is None:

@@ -30,7 +30,7 @@ from stagegraph.keys import Identities, Keyless, KeyMaker, NodeKey
 from stagegraph.plan import Step
 from stagegraph.record import Recorder
 from stagegraph.store import Also, Entry, Store
-from stagegraph.store.runs import NodeRow, Outcome, RunLog, StoredRun, begin
+from stagegraph.store.runs import FRESH, NodeRow, Outcome, RunLog, StoredRun, begin
 
 
 class RunCache:
@@ -60,6 +60,7 @@ class RunCache:
         self._log = log
         self._on_warning = on_warning
         self._is_deaf = False
+        self._unusable: set[str] = set()
         self._with_checkpoint: set[str] = set()
         self._lock = threading.Lock()
 
@@ -108,7 +109,7 @@ class RunCache:
 
     def output_key(self, step: Step, key: NodeKey | Keyless, port: str, value: Any) -> str | None:
         """What an output is known by: the key of its node; its content if the node has none or opts out."""
-        if isinstance(key, NodeKey) and _reusable(step):
+        if isinstance(key, NodeKey) and reusable(step):
             return key.output(port)
         return self.input_key(value)
 
@@ -121,11 +122,32 @@ class RunCache:
         try:
             values = self._codecs.unbundle(entry.trees, entry.objects, _types(step))
         except ArtifactError as error:
-            self._on_warning(error.faults[0])
+            self._refuse(name, error.faults[0])
             return None
         if self._log is not None:
             self._log.reused(self._row(step, key, "reused", name))
         return values
+
+    def has(self, step: Step, key: NodeKey | Keyless) -> bool:
+        """Whether `fetch` would find something; its content is not looked at.
+
+        What could not be used once is not there for this run, so that it does not look for it again and again.
+        """
+        name = self._name(step, key)
+        if name is None or name in self._unusable:
+            return False
+        try:
+            return self._store.has(name)
+        except StoreError as error:
+            self._refuse(name, error.faults[0])
+            return False
+
+    def left_out(self, step: Step, key: NodeKey | Keyless | None) -> None:
+        """Record a node that nothing had to read, because what would have was reused."""
+        if self._log is not None:
+            digest, ingredients = (key.digest, key.ingredients) if isinstance(key, NodeKey) else (None, {})
+            why = "nothing had to read it"
+            self._log.reused(NodeRow(step.node.name, "reused", digest, None, ingredients, why))
 
     def save(
         self,
@@ -135,17 +157,19 @@ class RunCache:
         *,
         seconds: float = 0.0,
         peak_bytes: int = 0,
+        fresh: bool = False,
     ) -> None:
         """Store what a stage returned, and in the same transaction that the node is complete.
 
-        Values that no codec writes are not stored, and the record says so.
+        Values that no codec writes are not stored, and the record says so; as it does of a stage that was asked to run
+        although its outputs were kept (`fresh`).
 
         Raises:
             StoreError: neither is recorded.
         """
         name = self._name(step, key)
-        bundle, note = None, key.why if isinstance(key, Keyless) else ""
-        if name is not None and (_reusable(step) or all(map(self._codecs.is_plain, values))):
+        bundle, note = None, key.why if isinstance(key, Keyless) else FRESH if fresh else ""
+        if name is not None and (reusable(step) or all(map(self._codecs.is_plain, values))):
             try:
                 bundle = self._codecs.bundle(values, _types(step))
             except ArtifactError as error:
@@ -153,6 +177,7 @@ class RunCache:
         row = self._row(step, key, "ran", name if bundle else None, note, seconds, peak_bytes)
         if bundle is not None and name is not None:
             self._store.put(name, bundle.trees, bundle.objects, self._recording(row))
+            self._unusable.discard(name)
         elif self._log is not None:
             self._log.record(row)
         self._forget_checkpoint(name)
@@ -206,9 +231,15 @@ class RunCache:
         except StoreError as error:
             found = error.faults[0]
         if isinstance(found, Fault):
-            self._on_warning(found)
+            self._refuse(name, found)
             return None
         return found
+
+    def _refuse(self, name: str | None, fault: Fault) -> None:
+        """Do without what is stored."""
+        if name is not None:
+            self._unusable.add(name)
+        self._on_warning(fault)
 
     def _forget_checkpoint(self, name: str | None) -> None:
         with self._lock:
@@ -224,7 +255,7 @@ class RunCache:
         """Where the outputs of a node are in the store; None if they cannot be there."""
         if isinstance(key, Keyless):
             return None
-        if _reusable(step):
+        if reusable(step):
             return f"node/{key.digest}"
         return f"run/{self._log.id}/{step.node.name}/{key.digest}" if self._log is not None else None
 
@@ -242,7 +273,8 @@ class RunCache:
         return NodeRow(step.node.name, outcome, digest, entry, ingredients, note, seconds, peak_bytes)
 
 
-def _reusable(step: Step) -> bool:
+def reusable(step: Step) -> bool:
+    """Whether other runs may use what a step gives."""
     return bool(getattr(step.node.spec, "cache", True))
 
 

@@ -14,27 +14,42 @@ asks for that type is lent it::
             '''Turns text into features.'''
             return load(self.path, "encoder")
 
-Optional methods: `check(parts)` yields a `Fault` for each thing that is wrong, found without loading anything, and
-`fingerprint()` gives the identity of the weights.
+Optional methods, none of which loads anything but the last two:
+
+- `check(parts)` yields a `Fault` for each thing that is wrong;
+- `fingerprint()` gives the identity of the weights;
+- `cache_facts()` gives what changes results beside the weights, such as the number format: name -> text. It goes into
+  the keys of cached outputs; without it every param does;
+- `placement()` gives what else tells one loaded thing from another, such as the device: name -> text. Components of
+  equal fingerprint and placement share what they load;
+- `part_facts(part)` gives what is known of a part before it is loaded: name -> plain value. "bytes" is what it takes
+  once loaded, "device" where; the other names are explained by its type, for the estimates of stages;
+- `free_memory()` gives the bytes that are free now where parts are loaded to, None if it does not know;
+- `peak_memory()` gives the most bytes in use there since it was last called;
+- `offload(part, value)` moves a part out of the device's memory and gives what `restore(part, kept)` turns into the
+  part again.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
-import threading
-import time
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar, cast, dataclass_transform
+from typing import Any, Literal, TypeVar, cast, dataclass_transform
 
 import attrs
 
-from stagegraph.errors import ComponentError, Fault, GraphError, StagegraphError
+from stagegraph.errors import Fault, GraphError
 from stagegraph.rules import param
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+#: Where a part stays between uses: loaded for good, until the last step of a run that is lent it, or out of the
+#: device's memory whenever other steps come in between.
+Residency = Literal["resident", "release-after-last-use", "offload"]
 
 
 @attrs.frozen
@@ -116,71 +131,16 @@ def fingerprint_of(component: Any) -> str:
     return str(method()) if method is not None else ""
 
 
+def part_facts_of(component: Any, part: str) -> Mapping[str, Any]:
+    """What is known of a part before it is loaded."""
+    method = getattr(component, "part_facts", None)
+    return dict(method(part)) if method is not None else {}
+
+
 def faults_of(component: Any, parts: Iterable[str]) -> list[Fault]:
     """What would keep a component from lending these parts, found without loading."""
     method = getattr(component, "check", None)
     return list(method(frozenset(parts))) if method is not None else []
-
-
-#: Told about a part: (component name, part, seconds it took or None if it begins).
-OnLoad = Callable[[str, str, float | None], None]
-
-
-class Pool:
-    """Loaded parts. One pool serves one run, or several that share what they load.
-
-    Parts are kept by the component's value (its class and params), so two graphs that name the same checkpoint with
-    the same settings are lent the same modules.
-    """
-
-    def __init__(self) -> None:
-        self._loaded: dict[tuple[type, str, str], Any] = {}
-        self._loading = threading.Lock()
-
-    def lend(self, component: Any, part: str, name: str = "", on_load: OnLoad | None = None) -> Any:
-        """A part of a component, loaded now if it is not yet.
-
-        Args:
-            component: an instance of a component class.
-            part: the part's name.
-            name: the component's name in the graph, for messages.
-            on_load: told (name, part, None) before the part is loaded, (name, part, seconds) after.
-
-        Raises:
-            ComponentError: it could not be loaded.
-        """
-        key = _key(component, part)
-        with self._loading:  # steps that run at the same time share what the first of them loads
-            if key not in self._loaded:
-                tell = on_load or (lambda name, part, seconds: None)
-                tell(name, part, None)
-                start = time.perf_counter()
-                self._loaded[key] = _load(component, part, name)
-                tell(name, part, time.perf_counter() - start)
-            return self._loaded[key]
-
-    def release(self, component: Any, part: str) -> None:
-        """Forget a part; its memory goes when no stage holds it any more."""
-        self._loaded.pop(_key(component, part), None)
-
-    def __len__(self) -> int:
-        return len(self._loaded)
-
-
-def _key(component: Any, part: str) -> tuple[type, str, str]:
-    # not the component itself: a param that is a list cannot be hashed, and 1 would equal True
-    return type(component), repr(attrs.astuple(component)), part
-
-
-def _load(component: Any, part: str, name: str) -> Any:
-    try:
-        return getattr(component, part)()
-    except (StagegraphError, MemoryError):
-        raise
-    except Exception as error:
-        kind = component_spec_of(component).kind
-        what = f"{part} of component {name} ({kind}) could not be loaded: {type(error).__name__}: {error}"
-        raise ComponentError(Fault("component_failed", what, where=f"components.{name}")) from error
 
 
 def _returned(kind: str, method: Callable[..., Any], localns: dict[str, Any]) -> Any:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from stagegraph.errors import Cancelled, Fault
+from stagegraph.errors import Cancelled, Fault, TimedOut
 
 
 class Cancellation:
@@ -17,15 +19,92 @@ class Cancellation:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._callbacks: dict[object, Callable[[], None]] = {}
+        self._lock = threading.Lock()
 
     def cancel(self) -> None:
         """Ask the run to stop; it stops at the next place where a stage looks."""
-        self._event.set()
+        with self._lock:
+            self._event.set()
+            callbacks = list(self._callbacks.values())
+        for callback in callbacks:
+            callback()
 
     @property
     def requested(self) -> bool:
         """Whether somebody asked."""
         return self._event.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until somebody asks, but not longer than that; gives whether somebody did."""
+        return self._event.wait(seconds)
+
+    def check(self, where: str) -> None:
+        """Raise `Cancelled` if somebody asked; `where` names the node that looks."""
+        if self.requested:
+            raise Cancelled(Fault("cancelled", "the run was cancelled", where=where))
+
+    @contextlib.contextmanager
+    def calling(self, callback: Callable[[], None]) -> Iterator[None]:
+        """Have something called when somebody asks during the `with` block, in the thread of who asks; at once if
+        somebody has."""
+        token = object()
+        with self._lock:
+            self._callbacks[token] = callback
+            asked = self.requested
+        try:
+            if asked:
+                callback()
+            yield
+        finally:
+            with self._lock:
+                del self._callbacks[token]
+
+
+class Deadline(Cancellation):
+    """The cancellation of a run as a node with a time limit sees it: its time may be over, too.
+
+    Args:
+        run: the flag of the run.
+        seconds: from now.
+    """
+
+    def __init__(self, run: Cancellation, seconds: float) -> None:
+        super().__init__()
+        self._run = run
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds, 0 when the time is over."""
+        return max(0.0, self._end - time.monotonic())
+
+    @property
+    def requested(self) -> bool:
+        """Whether the stage is to stop, for whatever reason."""
+        return self._run.requested or not self.left
+
+    def expire(self) -> None:
+        """End the time now."""
+        self._end = time.monotonic()
+
+    def check(self, where: str) -> None:
+        """Raise `Cancelled` or `TimedOut`."""
+        self._run.check(where)
+        if not self.left:
+            raise self.error(where)
+
+    def error(self, where: str) -> TimedOut:
+        """What is raised when the time is over."""
+        what = f"{where} took longer than {self.seconds:g} s"
+        return TimedOut(Fault("timed_out", what, where=where, fix="give it more time, or less to do"))
+
+    @contextlib.contextmanager
+    def calling(self, callback: Callable[[], None]) -> Iterator[None]:
+        """As that of the run: who waits for a deadline sets a timer."""
+        with self._run.calling(callback):
+            yield
 
 
 class StageContext:
@@ -91,9 +170,13 @@ class StageContext:
         return self._restored() if self._restored is not None else None
 
     def check_cancelled(self) -> None:
-        """Raise `Cancelled` if somebody asked the run to stop; call it wherever stopping is safe."""
-        if self._cancellation.requested:
-            raise Cancelled(Fault("cancelled", "the run was cancelled", where=self.node))
+        """Stop here if somebody asked the run to stop, or the node's time is over; call it wherever stopping is safe.
+
+        Raises:
+            Cancelled: the run is to stop.
+            TimedOut: the node's `timeout` has passed.
+        """
+        self._cancellation.check(self.node)
 
     def generator(self, seed: int, *purpose: str) -> random.Random:
         """A generator of its own for each (seed, purpose); see `derive_seed`."""

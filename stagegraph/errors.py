@@ -11,8 +11,10 @@
     ├── MissingError                3    something to install or to download
     │   ├── PluginError                  a plugin that is absent or broken
     │   └── ComponentError               weights or libraries that a component needs
+    ├── FitError                    4    more memory than there is; found before anything is loaded
     ├── RunError                    1    work that started and failed
     │   ├── StageError                   one stage of it, with its inputs and its cause
+    │   ├── TimedOut                     a stage took longer than its node allows (the cause of a StageError)
     │   ├── StoreError                   the folder of artifacts and runs: full, unreadable, damaged
     │   └── ArtifactError                a stored value that is not what its codec writes
     └── Cancelled                 130    the user stopped the run
@@ -45,6 +47,7 @@ CODES: dict[str, str] = {
     "unknown_stage": "no installed plugin registers this stage",
     "unknown_component": "no installed plugin registers this component kind, or the manifest defines no such component",
     "unknown_type": "no installed plugin registers this type",
+    "unknown_part": "a part that the component does not have",
     "unknown_node": "a reference to a node that the graph does not have",
     "unknown_port": "a port that the stage does not have",
     "unknown_input": "an input that the graph does not have",
@@ -68,9 +71,11 @@ CODES: dict[str, str] = {
     "unknown_plugin": "no installed distribution has this plugin",
     "folder_taken": "a folder that is to be made exists and is not empty, or cannot be made",
     "migration_failed": "params written for an older version of a stage could not be brought to its version",
+    "does_not_fit": "a step takes more memory than there is",
     "component_failed": "a component that could not be loaded",
     "skipped": "an output that no node made, because a condition did not hold",
     "stage_failed": "a stage raised an exception",
+    "timed_out": "a stage took longer than its node allows",
     "stage_output": "a stage returned something else than it declares",
     "bad_artifact": "a stored value that is not what its codec writes",
     "no_codec": "a value of a type that no installed codec writes",
@@ -130,7 +135,10 @@ class StagegraphError(Exception):
 
     #: What a command line ends with; an error that wraps another takes over that of its cause.
     exit_code: int = 1
+    #: Whether the same may succeed later: a node with `retry` calls its stage again.
     retryable: bool = False
+    #: The run that it ended, with the outputs that were made before; None if nothing has run.
+    run: Any = None
 
     def __init__(self, *faults: Fault) -> None:
         if not faults:
@@ -188,6 +196,12 @@ class ComponentError(MissingError):
     """A component lacks weights or libraries, or they are not what it expects."""
 
 
+class FitError(StagegraphError):
+    """A plan takes more memory than there is; nothing was loaded."""
+
+    exit_code = 4
+
+
 class RunError(StagegraphError):
     """Work that started and failed."""
 
@@ -210,7 +224,13 @@ class StageError(RunError):
 
     def __reduce__(self) -> Any:
         make = functools.partial(type(self), node=self.node, stage=self.stage, inputs=self.inputs)
-        return make, self.faults, vars(self)
+        return make, self.faults, {name: value for name, value in vars(self).items() if name != "run"}
+
+
+class TimedOut(RunError):
+    """A stage took longer than its node allows; a node with `retry` calls it again."""
+
+    retryable = True
 
 
 class StoreError(RunError):

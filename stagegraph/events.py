@@ -44,6 +44,14 @@ class ComponentLoaded(Event):
 
 
 @attrs.frozen
+class ComponentOffloaded(Event):
+    """It was moved out of the device's memory until it is lent again."""
+
+    component: str
+    part: str
+
+
+@attrs.frozen
 class ComponentReleased(Event):
     """No later step is lent it."""
 
@@ -79,8 +87,22 @@ class NodeFinished(Event):
 
 
 @attrs.frozen
+class NodeRetried(Event):
+    """A call failed with an error that may pass; the next one comes after `delay` seconds.
+
+    `attempt` is the number of the call that failed, from 1, of `attempts` in all.
+    """
+
+    node: str
+    attempt: int
+    attempts: int
+    delay: float
+    faults: tuple[Fault, ...]
+
+
+@attrs.frozen
 class NodeReused(Event):
-    """The outputs were kept from an earlier run; the stage was not called."""
+    """The stage was not called: its outputs were kept from an earlier run, or what would read them was."""
 
     node: str
 

@@ -1,14 +1,16 @@
 """Facts: what is known of a value before it exists, such as its size; and what stages say about them.
 
-A stage may have three more methods, none of which loads anything::
+A stage may have four more methods, none of which loads anything::
 
     def check(self) -> Iterable[Fault]: ...            # what is wrong with its settings on this machine
     def writes(self) -> Iterable[str]: ...             # the files that it will write, besides its own folder
     def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]: ...
+    def memory(self, inputs: Mapping[str, Facts]) -> int | None: ...
 
-`facts` gets what is known of each input, and gives what follows for each output; it raises `FactError` for values that
-the stage cannot take. So "this edge carries frames of 250 x 400 and the encoder wants even sizes" is found before
-anything heavy loads.
+`facts` gets what is known of each argument of `run`: of what flows in, and of the parts of components that are lent
+(their `part_facts`). It gives what follows for each output, and raises `FactError` for what the stage cannot take. So
+"this edge carries frames of 250 x 400 and the encoder wants even sizes" is found before anything heavy loads. `memory`
+gives the bytes of the device that a call takes beside what it is lent; None if it cannot tell.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ class FactError(ValueError):
 
     Args:
         what: what is wrong, with the value.
-        port: the input that carries it.
+        port: the argument that carries it.
         why: the rule.
         fix: what to do.
     """
@@ -49,6 +51,12 @@ def facts_of(stage: Any, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
     method = getattr(stage, "facts", None)
     known: Mapping[str, Facts] = method(inputs) if method is not None else {}
     return known
+
+
+def memory_of(stage: Any, inputs: Mapping[str, Facts]) -> int | None:
+    """The bytes that a call of a stage takes beside what it is lent; None if it does not say."""
+    method = getattr(stage, "memory", None)
+    return method(inputs) if method is not None else None
 
 
 def faults_of_stage(stage: Any) -> list[Fault]:

@@ -68,6 +68,8 @@ def explain(store: Store, run: str, node: str) -> Explanation:
     told = Explanation(id, node, row.outcome, "")
     if row.key is None:
         return attrs.evolve(told, why=f"it has no key: {row.note}")
+    if row.note == stored.FRESH:
+        return attrs.evolve(told, why=row.note)
     if row.outcome == "reused":
         made = stored.maker(store, row.key)
         return attrs.evolve(told, why="its key is the same as when it ran", against=made)

@@ -21,8 +21,11 @@ from typing import Any, Final, Literal, cast
 import attrs
 
 from stagegraph import yaml
+from stagegraph.attempts import Retry
+from stagegraph.components import Residency
 from stagegraph.errors import Fault, Location, ManifestError, suggest
 from stagegraph.ports import REQUIRED
+from stagegraph.rules import param
 from stagegraph.serde import Path as DataPath
 from stagegraph.serde import StructureError, Text, dotted, structure, unstructure
 
@@ -41,10 +44,18 @@ class InputDecl:
 
 @attrs.frozen
 class ComponentDecl:
-    """A component and its settings."""
+    """A component and its settings.
+
+    Attributes:
+        kind: what it is.
+        params: settings of the component.
+        residency: where its parts stay between uses: "resident", "release-after-last-use" or "offload"; for all of
+            them, or by part.
+    """
 
     kind: str
     params: dict[str, Any] = attrs.field(factory=dict)
+    residency: Residency | dict[str, Residency] | None = None
 
 
 @attrs.frozen
@@ -67,6 +78,8 @@ class NodeDecl:
             Of a graph: component in it -> component of this graph to use in its place.
         when: whether the node runs: true, false, or a wire of type bool.
         map: inputs that are fed lists; the stage runs for each item, and its outputs are lists.
+        timeout: seconds after which a call has failed.
+        retry: how often the stage is called when it fails with an error that may pass.
     """
 
     stage: str = ""
@@ -76,11 +89,13 @@ class NodeDecl:
     graph: str = ""
     when: str | bool = True
     map: tuple[str, ...] = ()
+    timeout: float | None = param(default=None, gt=0)
+    retry: Retry | None = None
 
     def __attrs_post_init__(self) -> None:
         if bool(self.stage) == bool(self.graph):
             raise ValueError("a node names either a stage or a graph")
-        for name in ("params", "map"):
+        for name in ("params", "map", "timeout", "retry"):
             if self.graph and getattr(self, name):
                 raise ValueError(f"a node that is a graph has no {name} of its own")
 

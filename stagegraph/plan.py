@@ -21,7 +21,8 @@ class Step:
     Values live in numbered slots. `reads` are the arguments and the slots that they are taken from, `rest` the slots of
     a variadic input, `when` that of the condition; `writes` are the slots of the outputs that somebody reads (None for
     the others), `drops` the slots that nobody reads after this step. `loads` are the parts that no earlier step was
-    lent, `releases` those that no later step is.
+    lent, `releases` those that no later step is, unless they are to stay; `offloads` are those that are to leave the
+    device because the next step that is lent anything does without them.
     """
 
     node: Node
@@ -32,6 +33,7 @@ class Step:
     drops: tuple[int, ...]
     loads: tuple[PartRef, ...]
     releases: tuple[PartRef, ...]
+    offloads: tuple[PartRef, ...] = ()
     waits: tuple[int, ...] = attrs.field(init=False, eq=False, repr=False)
 
     @waits.default
@@ -41,19 +43,41 @@ class Step:
         return (*(slot for _, slot in self.reads), *self.rest, *condition)
 
 
+@attrs.frozen(eq=False)
+class GivenInput(Constant):
+    """A value that the caller brings for an input of a node, in place of what feeds it."""
+
+    value: None = None
+    node: str = ""
+    port: str = ""
+
+    def __str__(self) -> str:
+        return f"given {self.node}.{self.port}"
+
+
+@attrs.frozen
+class GivenPort:
+    """Where a value that the caller brings goes, and the type that it must have."""
+
+    slot: int
+    type: Any
+
+
 @attrs.frozen
 class Plan:
     """Steps in order.
 
-    `slots` numbers the values; `outputs` are the names asked for and their slots; `given` are the outputs of nodes
-    whose values the caller brings, so that the nodes need not run.
+    `slots` numbers the values; `outputs` are the names asked for and their slots; `given` are the ports whose values
+    the caller brings: outputs of nodes, which then need not run, and inputs. `fresh` are the nodes that run even if
+    their outputs are kept.
     """
 
     graph: Graph
     steps: tuple[Step, ...]
     slots: dict[Ref | Constant, int] = attrs.field(repr=False)
     outputs: dict[str, int]
-    given: dict[str, int] = attrs.field(factory=dict)
+    given: dict[str, GivenPort] = attrs.field(factory=dict)
+    fresh: frozenset[str] = frozenset()
 
     @cached_property
     def readers(self) -> tuple[int, ...]:
@@ -78,6 +102,7 @@ class Plan:
             "graph": self.graph.name,
             "outputs": {name: refs[slot] for name, slot in self.outputs.items()},
             **({"given": list(self.given)} if self.given else {}),
+            **({"fresh": sorted(self.fresh)} if self.fresh else {}),
             "steps": [_step_dict(step, refs) for step in self.steps],
         }
 
@@ -87,32 +112,37 @@ class Plan:
         for number, (step, data) in enumerate(zip(self.steps, self.as_dict()["steps"], strict=True), 1):
             reads = ", ".join([*data["inputs"].values(), *data.get("rest", ())]) or "nothing"
             lines.append(f"{number:3}. {step.node.name:<{width}}  {step.node.spec}  <- {reads}")
-            for verb in ("when", "map", "loads", "releases", "drops"):
+            for verb in ("when", "map", "loads", "offloads", "releases", "drops"):
                 if data.get(verb):
                     told = data[verb] if isinstance(data[verb], str) else ", ".join(data[verb])
                     lines.append(f"     {'':<{width}}  {verb} {told}")
         return "\n".join(lines)
 
 
-def make(graph: Graph, outputs: Iterable[str] | None = None, given: Iterable[str] = ()) -> Plan:
+def make(
+    graph: Graph, outputs: Iterable[str] | None = None, given: Iterable[str] = (), fresh: Iterable[str] = ()
+) -> Plan:
     """Plan the nodes that the outputs need, in the order of the graph.
 
     Args:
         graph: what to run.
         outputs: the names of outputs, or nodes (`node.port`, or `node` for all of its outputs); the graph's outputs if
             None.
-        given: outputs of nodes (`node.port`) whose values the caller brings.
+        given: ports whose values the caller brings: outputs (`node.port`, or `node` if it has one) and inputs
+            (`node.port`) of nodes; `node.inputs.port` and `node.outputs.port` where a node has both.
+        fresh: nodes that run even if their outputs are kept, and with them all that follow.
 
     Raises:
-        PlanError: an output that the graph does not have, or none at all.
+        PlanError: an output, port or node that the graph does not have, or no output at all.
     """
     wanted = _wanted(graph, graph.outputs if outputs is None else outputs)
     if not wanted:
         fix = "declare one under outputs" if not graph.outputs else ""
         raise PlanError(Fault("unknown_output", f"{graph.name} is asked for no output", fix=fix))
-    brought = _wanted(graph, given)
-    needed = needed_by(graph, wanted.values(), set(brought.values()))
-    nodes = [node for name, node in graph.nodes.items() if name in needed]
+    brought = _brought(graph, given)
+    fed = _fed_by(graph, brought.values())
+    needed = needed_by(fed, wanted.values(), {ref for ref in brought.values() if isinstance(ref, Ref)})
+    nodes = [node for name, node in fed.items() if name in needed]
     slots = _slots(nodes, [*wanted.values(), *brought.values()])
     kept = {slots[ref] for ref in wanted.values()}
     last_read = {source: i for i, node in enumerate(nodes) for source in _sources(node)}
@@ -122,6 +152,9 @@ def make(graph: Graph, outputs: Iterable[str] | None = None, given: Iterable[str
         for part in node.lent.values():
             first_lent.setdefault(part, i)
             last_lent[part] = i
+    next_lent: list[Set[PartRef]] = [set()] * len(nodes)
+    for i in range(len(nodes) - 2, -1, -1):
+        next_lent[i] = set(nodes[i + 1].lent.values()) or next_lent[i + 1]
     steps = []
     for i, node in enumerate(nodes):
         lent = dict.fromkeys(node.lent.values())
@@ -136,11 +169,13 @@ def make(graph: Graph, outputs: Iterable[str] | None = None, given: Iterable[str
                 tuple(slots.get(Ref(node.name, port)) for port in node.spec.outputs),
                 tuple(slot for slot in dropped if slot not in kept),
                 tuple(part for part in lent if first_lent[part] == i),
-                tuple(part for part in lent if last_lent[part] == i),
+                tuple(p for p in lent if last_lent[p] == i and graph.residency_of(p) != "resident"),
+                tuple(p for p in lent if graph.residency_of(p) == "offload" and p not in next_lent[i]),
             )
         )
     names = {name: slots[ref] for name, ref in wanted.items()}
-    return Plan(graph, tuple(steps), slots, names, {name: slots[ref] for name, ref in brought.items()})
+    ports = {name: GivenPort(slots[port], _type(graph, port)) for name, port in brought.items()}
+    return Plan(graph, tuple(steps), slots, names, ports, _following(nodes, fresh))
 
 
 def _wanted(graph: Graph, names: Iterable[str]) -> dict[str, Ref]:
@@ -164,7 +199,87 @@ def _wanted(graph: Graph, names: Iterable[str]) -> dict[str, Ref]:
     return wanted
 
 
-def needed_by(graph: Graph, refs: Iterable[Ref], given: Set[Ref] = frozenset()) -> set[str]:
+def _brought(graph: Graph, names: Iterable[str]) -> dict[str, Ref | GivenInput]:
+    """The ports that the caller fills, by the name that each is called."""
+    brought: dict[str, Ref | GivenInput] = {}
+    faults = []
+    for name in names:
+        node, _, port = name.partition(".")
+        if name in graph.outputs:
+            brought[name] = graph.outputs[name]
+        elif node not in graph.nodes:
+            what = f'{graph.name} has no node "{node}" to be given a value'
+            faults.append(Fault("unknown_node", what, fix=suggest(node, graph.nodes)))
+        else:
+            found = _port(graph.nodes[node], port)
+            if isinstance(found, Fault):
+                faults.append(found)
+            else:
+                brought[name] = found
+    if faults:
+        raise PlanError(*faults)
+    return brought
+
+
+def _port(node: Node, name: str) -> Ref | GivenInput | Fault:
+    """A port of a node that can be given a value: `port`, `inputs.port`, `outputs.port`, or nothing for its output."""
+    if not name and len(node.spec.outputs) == 1:
+        return Ref(node.name, next(iter(node.spec.outputs)))
+    side, _, port = name.rpartition(".")
+    inputs = node.spec.inputs if side in ("", "inputs") else {}
+    outputs = node.spec.outputs if side in ("", "outputs") else {}
+    owner = f"{node.name} ({node.spec.id})"
+    if port in inputs and port in outputs:
+        fix = f"write {node.name}.inputs.{port} or {node.name}.outputs.{port}"
+        return Fault("ambiguous_port", f"{owner} has both an input and an output {port}", fix=fix)
+    if port in outputs:
+        return Ref(node.name, port)
+    if port not in inputs:
+        what = f'{owner} has no port "{name}" to be given a value'
+        return Fault("unknown_port", what, fix=suggest(port, [*node.spec.inputs, *node.spec.outputs]))
+    if inputs[port].variadic:
+        what = f"{owner} takes any number of values on {port}, which cannot be given as one"
+        return Fault("unknown_port", what, fix="give the outputs that feed it")
+    return GivenInput(None, node.name, port)
+
+
+def _type(graph: Graph, port: Ref | GivenInput) -> Any:
+    if isinstance(port, GivenInput):
+        return graph.nodes[port.node].input_type(port.port)
+    return graph.output_type(port)
+
+
+def _fed_by(graph: Graph, brought: Iterable[Ref | GivenInput]) -> Mapping[str, Node]:
+    """The nodes of a graph, with what the caller brings in place of what fed these inputs."""
+    changed: dict[str, Node] = {}
+    for given in brought:
+        if isinstance(given, GivenInput):
+            node = changed.get(given.node, graph.nodes[given.node])
+            changed[given.node] = attrs.evolve(node, inputs={**node.inputs, given.port: given})
+    return {**graph.nodes, **changed} if changed else graph.nodes
+
+
+def _following(nodes: Iterable[Node], names: Iterable[str]) -> frozenset[str]:
+    """The named nodes and all that depend on them.
+
+    Raises:
+        PlanError: a node that is not part of the plan.
+    """
+    nodes = list(nodes)
+    found, known = set(names), {node.name for node in nodes}
+    faults = [
+        Fault("unknown_node", f'there is no node "{name}" to run again', fix=suggest(name, known))
+        for name in sorted(found - known)
+    ]
+    if faults:
+        raise PlanError(*faults)
+    for node in nodes if found else ():
+        if any(ref.node in found for ref in node.refs()):
+            found.add(node.name)
+    return frozenset(found)
+
+
+def needed_by(nodes: Mapping[str, Node], refs: Iterable[Ref], given: Set[Ref] = frozenset()) -> set[str]:
     """The nodes from which the refs can be reached, short of what is given."""
     needed: set[str] = set()
     waiting = [ref for ref in refs if ref not in given]
@@ -172,7 +287,7 @@ def needed_by(graph: Graph, refs: Iterable[Ref], given: Set[Ref] = frozenset()) 
         name = waiting.pop().node
         if name != INPUTS and name not in needed:
             needed.add(name)
-            waiting += [ref for ref in graph.nodes[name].refs() if ref not in given]
+            waiting += [ref for ref in nodes[name].refs() if ref not in given]
     return needed
 
 
@@ -183,7 +298,7 @@ def _sources(node: Node) -> Iterator[Ref | Constant]:
         yield node.when
 
 
-def _slots(nodes: Iterable[Node], outputs: Iterable[Ref]) -> dict[Ref | Constant, int]:
+def _slots(nodes: Iterable[Node], outputs: Iterable[Ref | GivenInput]) -> dict[Ref | Constant, int]:
     sources = dict.fromkeys(source for node in nodes for source in _sources(node))
     return {source: slot for slot, source in enumerate(dict.fromkeys([*sources, *outputs]))}
 
@@ -214,6 +329,7 @@ def _step_dict(step: Step, refs: Mapping[int, str]) -> dict[str, Any]:
         **{name: value for name, value in optional.items() if value},
         "lent": {argument: str(part) for argument, part in node.lent.items()},
         "loads": [str(part) for part in step.loads],
+        **({"offloads": [str(part) for part in step.offloads]} if step.offloads else {}),
         "releases": [str(part) for part in step.releases],
         "drops": [refs[slot] for slot in step.drops],
     }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 
-from stagegraph.components import faults_of
-from stagegraph.errors import ComponentError, Fault, GraphError
+from stagegraph.components import faults_of, part_facts_of
+from stagegraph.errors import ComponentError, Fault, GraphError, StagegraphError
 from stagegraph.facts import FactError, Facts, facts_of, faults_of_stage, files_of
 from stagegraph.graph import Graph, Node, Ref
 from stagegraph.plan import Plan, needed_by
@@ -28,7 +29,7 @@ def preflight(plan: Plan) -> None:
     """
     nodes = [step.node for step in plan.steps]
     missing = list(_components(plan))
-    wrong = [*_stages(nodes), *_files(nodes), *_facts(nodes)[1]]
+    wrong = [*_stages(nodes), *_files(nodes), *Known(plan).faults]
     if missing:
         raise ComponentError(*missing, *wrong)
     if wrong:
@@ -37,12 +38,12 @@ def preflight(plan: Plan) -> None:
 
 def facts(plan: Plan) -> dict[Ref, Facts]:
     """What is known of every value of the plan before it runs."""
-    return _facts([step.node for step in plan.steps])[0]
+    return Known(plan).values
 
 
 def warnings(graph: Graph) -> list[Fault]:
     """What is odd about a graph but keeps nothing from running: nodes that no output needs."""
-    needed = needed_by(graph, graph.outputs.values())
+    needed = needed_by(graph.nodes, graph.outputs.values())
     return [_at(node, _orphan(node)) for name, node in graph.nodes.items() if name not in needed]
 
 
@@ -91,28 +92,50 @@ def _cannot_write(path: Path) -> str:
     return "" if os.access(folder, os.W_OK) else f"nothing may be written to {folder}"
 
 
-def _facts(nodes: list[Node]) -> tuple[dict[Ref, Facts], list[Fault]]:
-    """What is known of each value, and the faults of nodes that cannot take what is known to come."""
-    known: dict[Ref, Facts] = {}
-    faults = []
-    for node in nodes:
-        if node.map:  # each item may be different
-            continue
-        sources = {port: known[s] for port, s in node.inputs.items() if isinstance(s, Ref) and s in known}
-        try:
-            made = facts_of(node.stage, sources)
-        except FactError as error:
-            faults.append(_at(node, _mismatch(node, error)))
-        else:
-            known |= {Ref(node.name, port): told for port, told in made.items()}
-    return known, faults
+class Known:
+    """What is known of the values and parts of a plan before it runs.
+
+    Attributes:
+        values: by what makes them.
+        parts: what components say of the parts that are lent.
+        faults: of nodes that cannot take what is known to come.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        components = plan.graph.components
+        self.values: dict[Ref, Facts] = {}
+        self.parts = {ref: _part_facts(components[ref.component], ref.part) for ref in plan.borrowers}
+        self.faults: list[Fault] = []
+        for step in plan.steps:
+            node = step.node
+            if node.map or not hasattr(node.stage, "facts"):  # each item may be different
+                continue
+            try:
+                made = facts_of(node.stage, self.of(node))
+            except FactError as error:
+                self.faults.append(_at(node, _mismatch(node, error)))
+            else:
+                self.values |= {Ref(node.name, port): told for port, told in made.items()}
+
+    def of(self, node: Node) -> Mapping[str, Facts]:
+        """What is known of the arguments of a node."""
+        flows = {p: self.values[s] for p, s in node.inputs.items() if isinstance(s, Ref) and s in self.values}
+        return {**flows, **{argument: self.parts[ref] for argument, ref in node.lent.items()}}
+
+
+def _part_facts(component: Any, part: str) -> Facts:
+    try:
+        return part_facts_of(component, part)
+    except StagegraphError:  # its check tells what is wrong
+        return {}
 
 
 def _mismatch(node: Node, error: FactError) -> Fault:
-    source = node.inputs.get(error.port)
-    edge = f" (from {source})" if isinstance(source, Ref) else ""
+    source, lent = node.inputs.get(error.port), node.lent.get(error.port)
+    edge = f" (from {source})" if isinstance(source, Ref) else f" (from {lent})" if lent is not None else ""
     what = f"{node.name} ({node.spec.id}): {error.what}{edge}"
-    return Fault("fact_mismatch", what, f"nodes.{node.name}.inputs.{error.port}", error.why, error.fix)
+    where = f"nodes.{node.name}" if lent is not None or not error.port else f"nodes.{node.name}.inputs.{error.port}"
+    return Fault("fact_mismatch", what, where, error.why, error.fix)
 
 
 def _at(node: Node, fault: Fault) -> Fault:

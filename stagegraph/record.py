@@ -40,6 +40,9 @@ class RunRecord:
         components: the fingerprint of each component that was lent, or its kind if it has none.
         status: running, finished, failed or cancelled.
         seconds: the time of each finished node.
+        peak_bytes: the most memory that the process was seen to take while a node ran; not of nodes that were too
+            short to look.
+        device_peak_bytes: the same of the device that a node's components are on, where they tell.
     """
 
     id: str
@@ -52,6 +55,8 @@ class RunRecord:
     components: dict[str, str]
     status: str
     seconds: dict[str, float]
+    peak_bytes: dict[str, int]
+    device_peak_bytes: dict[str, int]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -68,6 +73,8 @@ class Recorder:
     inputs: dict[str, Any]
     status: str = "running"
     seconds: dict[str, float] = attrs.field(factory=dict)
+    peak_bytes: dict[str, int] = attrs.field(factory=dict)
+    device_peak_bytes: dict[str, int] = attrs.field(factory=dict)
 
     def record(self) -> RunRecord:
         """The record so far."""
@@ -82,6 +89,8 @@ class Recorder:
             components=self._components,
             status=self.status,
             seconds=dict(self.seconds),
+            peak_bytes=dict(self.peak_bytes),
+            device_peak_bytes=dict(self.device_peak_bytes),
         )
 
     @cached_property

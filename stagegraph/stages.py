@@ -60,7 +60,7 @@ class StageSpec:
 
     `returns` is the type that `run` returns; `single` says that this is the value of the one output itself, not an
     object with a field per output. `context` is the name of the argument that takes the `StageContext`, None if the
-    stage wants none. `cache` and `lane` are as `stage` takes them.
+    stage wants none. `cache`, `lane` and `retryable` are as `stage` takes them.
     """
 
     id: str
@@ -75,6 +75,7 @@ class StageSpec:
     summary: str
     cache: bool = True
     lane: Lane | None = None
+    retryable: tuple[type[Exception], ...] = ()
     migrations: Migrations = attrs.field(factory=lambda: Migrations("", 1, {}), repr=False)
     is_variadic: bool = attrs.field(init=False)
 
@@ -99,6 +100,7 @@ def stage(
     version: int,
     cache: bool = True,
     lane: Lane | None = None,
+    retryable: tuple[type[Exception], ...] = (),
     migrations: Mapping[int, Migration] | None = None,
 ) -> Callable[[T], T]:
     """Make a class with a `run` method, or a function, a stage. `run` may be `async`.
@@ -110,6 +112,8 @@ def stage(
             servers, or look at the clock.
         lane: what the stage is bound by, where steps run at the same time: "device" (one at a time), "cpu", "io". By
             default "device" if it is lent components, "cpu" if not.
+        retryable: exceptions that may pass, such as `ConnectionError`: a node with `retry` calls the stage again.
+            Errors of the engine's kind say so themselves.
         migrations: version -> what brings params that were written for it to the next version, so that manifests which
             say `id@1` still open.
 
@@ -125,7 +129,9 @@ def stage(
             made = _stage_of_function(cast("Callable[..., Any]", target), id, version, frame)
         owner: Any = made if isinstance(made, type) else type(made)
         history = Migrations(id, version, migrations or {})
-        owner.__stagegraph_stage__ = attrs.evolve(spec_of(made), cache=cache, lane=lane, migrations=history)
+        owner.__stagegraph_stage__ = attrs.evolve(
+            spec_of(made), cache=cache, lane=lane, retryable=retryable, migrations=history
+        )
         return cast(T, made)
 
     return decorate

@@ -17,6 +17,8 @@ from stagegraph.cli.files import read_document, write_text
 from stagegraph.cli.workspace import Workspace
 from stagegraph.errors import Fault, UsageError
 from stagegraph.graph import Graph
+from stagegraph.memory import Estimate, bytes_of, check_fit, size_text
+from stagegraph.plan import Plan
 from stagegraph.preflight import preflight, warnings
 from stagegraph.record import SCHEMA
 from stagegraph.serde import describe
@@ -29,6 +31,10 @@ ManifestArgument = Annotated[
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NODE.PARAM=VALUE", help="Set a param of a node or component; may be repeated."),
+]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help='Refuse before anything is loaded what takes more of the device, as in "24GiB".'),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -98,14 +104,36 @@ def plan(
         list[str] | None,
         typer.Option("--target", metavar="NAME", help="Plan for this output or node only; may be repeated."),
     ] = None,
+    memory: MemoryOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Print what a run would do: the steps in order, what each loads, and when values and components go."""
+    """Print what a run would do: the steps in order, what each loads, when values and components go, and how much
+    memory of the device each step takes as far as its component and its stage tell."""
     made = plans.make(_workspace(ctx).graph(manifest, set_), target)
+    estimate = check_memory(made, memory) or Estimate(made)
     if json:
-        output.succeed("plan", made.as_dict())
+        output.succeed("plan", {**made.as_dict(), "memory": estimate.as_dict()})
     else:
         output.say(str(made))
+        if estimate.peak:
+            output.say(f"memory: {size_text(estimate.peak)} at most")
+            output.say("\n".join(f"     {line}" for line in str(estimate).splitlines()))
+
+
+def check_memory(plan: Plan, budget: str | None) -> Estimate | None:
+    """The estimate of a plan that fits into the budget; None without one.
+
+    Raises:
+        UsageError: the budget is no size.
+        FitError: the plan does not fit.
+    """
+    if budget is None:
+        return None
+    count = bytes_of(budget)
+    if count is None:
+        what = f'--memory "{budget}" is no size'
+        raise UsageError(Fault("usage", what, fix="write a number and a unit, as in 24GiB"))
+    return check_fit(plan, count)
 
 
 def _picture(graph: Graph, format: Format, path: Path | None) -> str:

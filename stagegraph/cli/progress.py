@@ -30,6 +30,10 @@ class Lines:
                 tell(f"done     {event.node}  {event.seconds:.1f} s")
             case events.NodeFailed():
                 tell(f"failed   {event.node}")
+            case events.NodeRetried():
+                tell(f"retry    {event.node}  {_retry(event)}")
+            case events.ComponentOffloaded():
+                tell(f"offload  {event.component}.{event.part}")
             case events.NodeReused():
                 tell(f"reused   {event.node}")
             case events.NodeSkipped():
@@ -69,13 +73,15 @@ class Bars:
                 self._tasks["load"] = self._progress.add_task(f"load {event.component}.{event.part}", total=1, note="")
             case events.ComponentLoaded():
                 self._progress.update(self._tasks["load"], completed=1)
-            case events.NodeStarted():
+            case events.NodeStarted() if event.node not in self._tasks:  # it starts again when it is tried again
                 self._tasks[event.node] = self._progress.add_task(f"[bold]{event.node}[/]", total=1, note=event.stage)
             case events.NodeProgress():
                 task = self._tasks[event.node]
                 self._progress.update(task, total=event.total, completed=event.done)
                 if event.message:
                     self._progress.update(task, note=event.message)
+            case events.NodeRetried():
+                self._progress.update(self._tasks[event.node], note=_retry(event))
             case events.NodeReused():
                 self._line(event.node, "reused")
             case events.NodeSkipped():
@@ -89,6 +95,10 @@ class Bars:
 
     def _line(self, node: str, note: str) -> None:
         self._progress.add_task(f"[bold]{node}[/]", total=1, completed=1, note=note)
+
+
+def _retry(event: events.NodeRetried) -> str:
+    return f"call {event.attempt} of {event.attempts} failed: {event.faults[0].what}; again in {event.delay:g} s"
 
 
 def _warnings(event: events.CacheWarning) -> str:

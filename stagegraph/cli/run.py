@@ -16,7 +16,7 @@ from stagegraph import manifest as manifests
 from stagegraph import plan as plans
 from stagegraph.cli import output
 from stagegraph.cli.files import write_text
-from stagegraph.cli.graphs import JsonOption, ManifestArgument, SetOption
+from stagegraph.cli.graphs import JsonOption, ManifestArgument, MemoryOption, SetOption, check_memory
 from stagegraph.cli.workspace import Workspace, assignments, sweeps
 from stagegraph.errors import Fault, UsageError
 from stagegraph.events import Event
@@ -61,6 +61,23 @@ def run(
         list[str] | None,
         typer.Option("--target", metavar="NAME", help="Make this output or node only; may be repeated."),
     ] = None,
+    from_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from",
+            metavar="NODE",
+            help="Run this node and all that follow it again, also if their outputs are kept; may be repeated.",
+        ),
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--given",
+            metavar="NODE.PORT=VALUE",
+            help="Give a port this value in place of what makes it; may be repeated.",
+        ),
+    ] = None,
+    memory: MemoryOption = None,
     runs_dir: Annotated[
         Path, typer.Option(metavar="DIR", help="Where each run gets a folder, if a stage writes files.")
     ] = Path("runs"),
@@ -91,12 +108,14 @@ def run(
         graph = sweep(graph, {name: read_values(graph.inputs[name], each) for name, each in swept.items()})
         values = {name: value for name, value in values.items() if name not in swept}
     values = {name: yaml.typed(value[1:]) if value.startswith("@@") else value for name, value in values.items()}
-    plan = plans.make(graph, target)
+    brought = assignments(given, "--given", "NODE.PORT")
+    plan = plans.make(graph, target, brought, from_ or ())
+    check_memory(plan, memory)
     directory = RunDirectory(runs_dir, graph.name)
     execute = threads.run if parallel else serial.run
     with Store() if cache else nullcontext() as store, _listener(quiet, json) as on_event:
         caching = Caching(store, Codecs(workspace.registry.codecs.values())) if store is not None else None
-        finished = execute(plan, values, on_event=on_event, directory=directory, caching=caching)
+        finished = execute(plan, values, given=brought, on_event=on_event, directory=directory, caching=caching)
     if directory.path is not None:
         _keep_record(finished, directory.path)
     _tell(finished, directory.path, json, "run")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 from typing import Annotated, Any
 
 import attrs
@@ -14,13 +13,12 @@ from stagegraph.cli import output
 from stagegraph.cli.graphs import JsonOption
 from stagegraph.errors import Fault, UsageError
 from stagegraph.history import Cause
+from stagegraph.memory import bytes_of, size_text
 from stagegraph.store import Store
 from stagegraph.store import runs as stored
 from stagegraph.store.runs import NodeRow, RunRow
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help='The id of a run, how it begins, or "last".')]
-
-_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 
 def runs(
@@ -54,7 +52,10 @@ def show(run: RunArgument = "last", json: JsonOption = False) -> None:
     for name, value in row.record["inputs"].items():
         output.say(f"    {name}: {value}")
     if nodes:
-        lines = [(n.outcome, n.node, f"{n.seconds:.2f} s", (n.key or "")[:12], n.note) for n in nodes]
+        lines = [
+            (n.outcome, n.node, f"{n.seconds:.2f} s", size_text(n.peak_bytes) if n.peak_bytes else "", n.note)
+            for n in nodes
+        ]
         output.say("\n".join(output.table(lines)))
     for fault in faults:
         output.say(f"error[{fault['code']}]: {fault['what']}")
@@ -108,7 +109,7 @@ def gc(
     if json:
         output.succeed("gc", attrs.asdict(freed))
     else:
-        output.say(f"removed {freed.entries} entries, {_size(freed.bytes)}; {_size(freed.left)} are left")
+        output.say(f"removed {freed.entries} entries, {size_text(freed.bytes)}; {size_text(freed.left)} are left")
 
 
 _VERBS = {"ran": "ran", "reused": "was reused", "started": "has started"}
@@ -151,12 +152,7 @@ def _moment(created: str | None) -> str:
 
 
 def _bytes(text: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(B|[KMGT]iB)?", text.strip())
-    if match is None:
+    count = bytes_of(text)
+    if count is None:
         raise UsageError(Fault("usage", f'--budget "{text}" is no size', fix="write a number and a unit, as in 20GiB"))
-    return int(float(match[1]) * _UNITS[match[2] or "B"])
-
-
-def _size(count: int) -> str:
-    unit, factor = next(((u, f) for u, f in reversed(_UNITS.items()) if count >= f), ("B", 1))
-    return f"{count} B" if unit == "B" else f"{count / factor:.1f} {unit}"
+    return count

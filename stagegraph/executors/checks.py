@@ -59,14 +59,13 @@ def check_given(plan: Plan, given: Mapping[str, Any]) -> dict[int, Any]:
     Raises:
         InputError: a value of the wrong type, or one that is missing; with every fault.
     """
-    refs = {slot: source for source, slot in plan.slots.items() if isinstance(source, Ref)}
     faults: list[Fault] = []
     values = {}
-    for name, slot in plan.given.items():
+    for name, port in plan.given.items():
         if name not in given:
             faults.append(Fault("missing_input", f"the plan takes {name} as given, but no value came"))
         else:
-            values[slot] = _value(name, plan.graph.output_type(refs[slot]), given[name], faults)
+            values[port.slot] = _value(name, port.type, given[name], faults)
     if faults:
         raise InputError(*faults)
     return values

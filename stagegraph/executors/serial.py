@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stagegraph.components import Pool
 from stagegraph.context import Cancellation
 from stagegraph.events import Listener
 from stagegraph.executors.checks import check_given, check_inputs
 from stagegraph.executors.result import Run
-from stagegraph.executors.running import Running
+from stagegraph.executors.running import Running, StaleError
 from stagegraph.plan import Plan
+from stagegraph.pool import Pool
 from stagegraph.preflight import preflight
 
 if TYPE_CHECKING:
@@ -55,18 +55,27 @@ def run(
     running = Running(plan, values, brought, on_event, pool, directory, cancellation or Cancellation(), caching)
     try:
         running.begin()
-        for number, step in enumerate(plan.steps, 1):
-            call = running.prepare(step)
-            if call is None:
-                continue
-            try:
-                done = running.call(step, number, call)
-            except Exception as error:
-                running.reject(step, error)
-                raise
-            del call  # nothing but the run may hold values when it lets go of them
-            running.commit(step, done)
-            del done
+        while not _done(running):
+            running.restart()
     except BaseException as error:
         raise running.fail(error) from error.__cause__
     return running.finish()
+
+
+def _done(running: Running) -> bool:
+    """Take every step; False if the store does not have what it promised."""
+    for position, step in enumerate(running.plan.steps):
+        call = running.prepare(step, position)
+        if call is None:
+            continue
+        try:
+            done = running.call(step, position, call)
+        except StaleError:
+            return False
+        except Exception as error:
+            running.reject(step, error)
+            raise
+        del call  # nothing but the run may hold values when it lets go of them
+        running.commit(step, done)
+        del done
+    return True

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from stagegraph.components import Pool
 from stagegraph.context import Cancellation
 from stagegraph.errors import Cancelled
 from stagegraph.events import Listener
+from stagegraph.executors.ahead import Ahead
 from stagegraph.executors.checks import check_given, check_inputs
 from stagegraph.executors.result import Run
-from stagegraph.executors.running import Call, Running
-from stagegraph.plan import Plan, Step
+from stagegraph.executors.running import Call, Running, StaleError
+from stagegraph.plan import Plan
+from stagegraph.pool import Pool
 from stagegraph.preflight import preflight
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ class Lanes:
     device: int = 1
     cpu: int = attrs.field(factory=lambda: os.cpu_count() or 1)
     io: int = 4
+
+    @property
+    def total(self) -> int:
+        """How many steps run at once at most."""
+        return self.device + self.cpu + self.io
 
     def width(self, lane: str) -> int:
         """The width of a lane."""
@@ -59,22 +65,34 @@ def run(
 
     After an error nothing that depends on the failed step starts; what runs, and what does not depend on it, is brought
     to its end. Then the error is raised; of several, that of the first step of the plan, as in `executors.serial.run`.
+
+    While a step runs that is lent components, those of the next one are loaded, if it is known that they fit beside.
     """
     values, brought = check_inputs(plan, inputs), check_given(plan, given or {})
     preflight(plan)
     running = Running(plan, values, brought, on_event, pool, directory, cancellation or Cancellation(), caching)
-    return _Threads(running, lanes or Lanes()).run()
+    lanes = lanes or Lanes()
+    try:
+        running.begin()
+        with ThreadPoolExecutor(lanes.total + 1, thread_name_prefix="stagegraph") as threads:  # one loads ahead
+            while not _Pass(running, lanes, threads).run():
+                running.restart()
+    except BaseException as error:
+        raise running.fail(error) from error.__cause__
+    return running.finish()
 
 
-class _Threads:
+class _Pass:
     """Hands steps to threads as their inputs arrive; all bookkeeping is done in the thread of the caller."""
 
-    def __init__(self, running: Running, lanes: Lanes) -> None:
+    def __init__(self, running: Running, lanes: Lanes, threads: ThreadPoolExecutor) -> None:
         self._running = running
         self._lanes = lanes
-        steps = running.plan.steps
-        makers = {slot: i for i, step in enumerate(steps) for slot in step.writes if slot is not None}
-        waits = [{makers[slot] for slot in step.waits if slot in makers} for step in steps]
+        self._threads = threads
+        self._steps = running.plan.steps
+        self._ahead = Ahead(running)
+        makers = {slot: i for i, step in enumerate(self._steps) for slot in step.writes if slot is not None}
+        waits = [{makers[slot] for slot in step.waits if slot in makers} for step in self._steps]
         self._missing = [len(needed) for needed in waits]
         self._readers: dict[int, list[int]] = defaultdict(list)
         for i, needed in enumerate(waits):
@@ -83,50 +101,48 @@ class _Threads:
         self._ready: dict[str, deque[int]] = defaultdict(deque)
         self._busy: Counter[str] = Counter()
         self._done: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
-        self._errors: list[tuple[int, BaseException]] = []
+        self._errors: dict[int, BaseException] = {}
 
-    def run(self) -> Run:
-        """Run every step, and raise the error of the first that failed when nothing runs any more."""
-        running = self._running
-        width = sum(self._lanes.width(lane) for lane in ("device", "cpu", "io"))
-        with ThreadPoolExecutor(width, thread_name_prefix="stagegraph") as threads:
-            for i, missing in enumerate(self._missing):
-                if not missing:
-                    self._enqueue(i)
-            try:
-                running.begin()
-                self._start(threads)
-                while self._busy.total():
-                    self._finish(*self._done.get())
-                    self._start(threads)
-            except BaseException as error:  # of the user who interrupts, or of a listener
-                running.cancellation.cancel()
-                self._errors.append((-1, error))
-        if self._errors:
-            _, first = min(self._errors, key=lambda failed: failed[0])
-            raise running.fail(first) from first.__cause__
-        return running.finish()
+    def run(self) -> bool:
+        """Run every step; False if the store does not have what it promised.
 
-    def _step(self, i: int) -> Step:
-        return self._running.plan.steps[i]
+        An error is raised when nothing runs any more: that of the first step that failed.
+        """
+        for i, missing in enumerate(self._missing):
+            if not missing:
+                self._enqueue(i)
+        try:
+            self._start()
+            while self._busy.total():
+                self._finish(*self._done.get())
+                self._start()
+        except BaseException:  # the user interrupts, or a listener fails
+            self._running.cancellation.cancel()
+            raise
+        failed = [error for _, error in sorted(self._errors.items()) if not isinstance(error, StaleError)]
+        if failed:
+            raise failed[0]
+        return not self._errors
 
     def _enqueue(self, i: int) -> None:
-        self._ready[self._step(i).node.lane].append(i)
+        self._ready[self._steps[i].node.lane].append(i)
 
-    def _start(self, threads: ThreadPoolExecutor) -> None:
+    def _start(self) -> None:
         """Start what is ready, as far as the lanes are wide."""
         while (lane := self._free_lane()) is not None:  # looked for anew: a step that is skipped makes others ready
             i = self._ready[lane].popleft()
             try:
-                call = self._running.prepare(self._step(i))
+                call = self._running.prepare(self._steps[i], i)
             except Cancelled as error:
-                self._errors.append((i, error))
+                self._errors[i] = error
                 return
             if call is None:
                 self._release_readers(i)
                 continue
             self._busy[lane] += 1
-            threads.submit(self._work, i, call)
+            self._threads.submit(self._work, i, call)
+            for part in self._ahead.of(i):
+                self._threads.submit(self._running.load_ahead, part)
 
     def _free_lane(self) -> str | None:
         """A lane that has a step to start, and room for it."""
@@ -135,17 +151,17 @@ class _Threads:
 
     def _work(self, i: int, call: Call) -> None:
         try:
-            result: Any = self._running.call(self._step(i), i + 1, call)
+            result: Any = self._running.call(self._steps[i], i, call)
         except BaseException as error:
             result = error
         self._done.put((i, result))
 
     def _finish(self, i: int, result: Any) -> None:
-        step = self._step(i)
+        step = self._steps[i]
         self._busy[step.node.lane] -= 1
         if isinstance(result, BaseException):
             self._running.reject(step, result)
-            self._errors.append((i, result))
+            self._errors[i] = result
             return
         self._running.commit(step, result)
         self._release_readers(i)

@@ -36,6 +36,7 @@ def bind(
     binder = _Binder(drafts, locate, broken, list(faults or ()))
     nodes = {name: binder.node(draft) for name, draft in drafts.nodes.items()}
     outputs = binder.outputs()
+    binder.check_residency()
     order = binder.order(nodes)
     if binder.faults:
         raise GraphError(*in_order(binder.faults))
@@ -46,6 +47,7 @@ def bind(
         dict(drafts.components),
         {name: nodes[name] for name in order},
         outputs,
+        dict(drafts.residency),
     )
 
 
@@ -87,7 +89,8 @@ class _Binder(Faults):
         self._check_map(draft)
         lent = self._lent(draft)
         where = self._locate(path, True)
-        return Node(draft.name, draft.spec, draft.stage, wires, lent, self._when(draft), draft.map, where)
+        how = (self._when(draft), draft.map, draft.timeout, draft.retry)
+        return Node(draft.name, draft.spec, draft.stage, wires, lent, *how, where)
 
     def _when(self, draft: Draft) -> Ref | Constant | None:
         path = ("nodes", draft.name, "when")
@@ -147,6 +150,21 @@ class _Binder(Faults):
     def outputs(self) -> dict[str, Ref]:
         refs = {name: self._ref(("outputs", name), text) for name, text in self._drafts.outputs.items()}
         return {name: ref for name, ref in refs.items() if ref is not None}
+
+    def check_residency(self) -> None:
+        """Whether the parts for which a residency is said are there, and can be moved where they are to be."""
+        for name, said in self._drafts.residency.items():
+            component = self._drafts.components[name]
+            spec = component_spec_of(component)
+            path = ("components", name, "residency")
+            for part in said if isinstance(said, Mapping) else ():
+                if part not in spec.parts:
+                    what = f'component {name} ({spec.kind}) has no part "{part}"'
+                    self.add((*path, part), "unknown_part", what, fix=suggest(part, spec.parts), at_key=True)
+            offloaded = "offload" in (said.values() if isinstance(said, Mapping) else (said,))
+            if offloaded and not (hasattr(component, "offload") and hasattr(component, "restore")):
+                what = f"component {name} ({spec.kind}) cannot be offloaded"
+                self.add(path, "invalid_value", what, "it has no offload and restore", "use release-after-last-use")
 
     def order(self, nodes: Mapping[str, Node]) -> list[str]:
         """A topological order that keeps the order of writing where it can; cycles are reported."""

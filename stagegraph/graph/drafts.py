@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 
 from stagegraph import manifest as manifests
-from stagegraph.components import component_spec_of
+from stagegraph.attempts import Retry
+from stagegraph.components import Residency, component_spec_of
 from stagegraph.errors import Fault, GraphError, Location
 from stagegraph.graph.values import INPUTS, Graph, Input, Ref, Source
 from stagegraph.manifest import ComponentDecl, InputDecl, Manifest, NodeDecl, Value
@@ -33,6 +34,8 @@ class Draft:
     components: dict[str, str] = attrs.field(factory=dict)
     when: str | bool = True
     map: tuple[str, ...] = ()
+    timeout: float | None = None
+    retry: Retry | None = None
     place: Place | None = attrs.field(default=None, eq=False, repr=False)
 
 
@@ -47,6 +50,7 @@ class Drafts:
     nodes: dict[str, Draft] = attrs.field(factory=dict)
     outputs: dict[str, str] = attrs.field(factory=dict)
     subgraphs: dict[str, dict[str, str]] = attrs.field(factory=dict)
+    residency: dict[str, Residency | Mapping[str, Residency]] = attrs.field(factory=dict)
 
 
 def embed(
@@ -71,6 +75,8 @@ def embed(
     for component, value in inner.components.items():
         if component not in replaced:
             outer.components[f"{name}/{component}"] = value
+            if component in inner.residency:
+                outer.residency[f"{name}/{component}"] = inner.residency[component]
             replaced[component] = f"{name}/{component}"
 
     def outside(wire: Wire) -> Wire:
@@ -170,7 +176,7 @@ def to_manifest(drafts: Drafts, *, with_defaults: bool = False) -> Manifest:
         description=drafts.description,
         inputs={name: InputDecl(i.type_name, i.default, i.help) for name, i in drafts.inputs.items()},
         components={
-            name: ComponentDecl(component_spec_of(component).kind, params(component))
+            name: ComponentDecl(component_spec_of(component).kind, params(component), _residency(drafts, name))
             for name, component in drafts.components.items()
         },
         nodes={
@@ -181,6 +187,8 @@ def to_manifest(drafts: Drafts, *, with_defaults: bool = False) -> Manifest:
                 components=dict(draft.components),
                 when=_written(drafts, draft.when),
                 map=draft.map,
+                timeout=draft.timeout,
+                retry=draft.retry,
             )
             for name, draft in drafts.nodes.items()
         },
@@ -199,11 +207,21 @@ def to_drafts(graph: Graph) -> Drafts:
             {argument: part.component for argument, part in node.lent.items()},
             str(node.when) if isinstance(node.when, Ref) else node.when is None or bool(node.when.value),
             node.map,
+            node.timeout,
+            node.retry,
         )
         for node in graph.nodes.values()
     }
     outputs = {name: str(ref) for name, ref in graph.outputs.items()}
-    return Drafts(graph.name, graph.description, dict(graph.inputs), dict(graph.components), nodes, outputs)
+    return Drafts(
+        graph.name,
+        graph.description,
+        dict(graph.inputs),
+        dict(graph.components),
+        nodes,
+        outputs,
+        residency=dict(graph.residency),
+    )
 
 
 def _wire(source: Source) -> Wire:
@@ -223,6 +241,11 @@ def _written(drafts: Drafts, wire: Any) -> Any:
     if exports is None:
         return wire
     return _written(drafts, exports[port] if dot else next(iter(exports.values())))
+
+
+def _residency(drafts: Drafts, component: str) -> Residency | dict[str, Residency] | None:
+    said = drafts.residency.get(component)
+    return dict(said) if isinstance(said, Mapping) else said
 
 
 def _all_params(thing: Any) -> dict[str, Any]:

@@ -48,6 +48,8 @@ def read(
         made = reader.component(name, component)
         if made is not None:
             drafts.components[name] = made
+            if component.residency is not None:
+                drafts.residency[name] = component.residency
     for name, node in manifest.nodes.items():
         if node.graph:
             reader.subgraph(name, node, drafts)
@@ -105,7 +107,8 @@ class _Reader(Faults):
         stage = self._make(spec, params, (*path, "params"), f"{name} ({spec.id})")
         # Without valid params the wires can still be checked, so that all faults come at once.
         inputs, components = dict(declaration.inputs), dict(declaration.components)
-        return Draft(name, spec, stage, inputs, components, declaration.when, declaration.map)
+        how = (declaration.when, declaration.map, declaration.timeout, declaration.retry)
+        return Draft(name, spec, stage, inputs, components, *how)
 
     def subgraph(self, name: str, declaration: NodeDecl, outer: Drafts) -> None:
         """Embed the graph that a node names; its own faults keep the places in its own file."""

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import attrs
 
+from stagegraph.attempts import Retry
+from stagegraph.components import Residency
 from stagegraph.errors import Location
 from stagegraph.ports import REQUIRED, list_of
 from stagegraph.stages import StageSpec
@@ -81,6 +83,8 @@ class Node:
     Attributes:
         when: a bool that decides whether the node runs at all.
         map: inputs that take the items of a list, one call an item; every output is then a list.
+        timeout: seconds after which a call has failed.
+        retry: how often the stage is called when it fails with an error that may pass.
         location: where the node was written, for messages.
     """
 
@@ -91,6 +95,8 @@ class Node:
     lent: Mapping[str, PartRef]
     when: Ref | Constant | None = None
     map: tuple[str, ...] = ()
+    timeout: float | None = None
+    retry: Retry | None = None
     location: Location | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
@@ -112,6 +118,11 @@ class Node:
         if isinstance(self.when, Ref):
             yield self.when
 
+    def input_type(self, port: str) -> Any:
+        """The type of what feeds an input."""
+        type_ = self.spec.inputs[port].type
+        return list_of(type_) if port in self.map else type_
+
     def output_type(self, port: str) -> Any:
         """The type of an output as readers see it."""
         type_ = self.spec.outputs[port].type
@@ -120,7 +131,12 @@ class Node:
 
 @attrs.frozen
 class Graph:
-    """A graph that can run. `nodes` stand in an order in which every node comes after those that feed it."""
+    """A graph that can run.
+
+    Attributes:
+        nodes: in an order in which every node comes after those that feed it.
+        residency: component -> where its parts stay between uses, for all of them or by part; not said for the others.
+    """
 
     name: str
     description: str
@@ -128,6 +144,12 @@ class Graph:
     components: Mapping[str, Any]
     nodes: Mapping[str, Node]
     outputs: Mapping[str, Ref]
+    residency: Mapping[str, Residency | Mapping[str, Residency]] = attrs.field(factory=dict)
+
+    def residency_of(self, part: PartRef) -> Residency | None:
+        """Where a part stays between uses; None if the graph does not say."""
+        said = self.residency.get(part.component)
+        return said.get(part.part) if isinstance(said, Mapping) else said
 
     def output_type(self, ref: Ref) -> Any:
         """The type of the value that a wire carries."""

@@ -29,6 +29,9 @@ from stagegraph.tensorfile import Chunk
 EVENTS: Final = "events.ndjson"
 RECORD: Final = "run.json"
 
+#: The note of a node that ran although its outputs were kept.
+FRESH: Final = "it was asked to run again"
+
 #: What became of a node: its stage ran, its outputs were taken from the store, or it has stored a checkpoint so far.
 Outcome = Literal["ran", "reused", "started"]
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import attrs
 
-from stagegraph.components import Pool, component, component_spec_of, part
+from stagegraph.components import component, component_spec_of, part
 from stagegraph.context import Cancellation, StageContext
 from stagegraph.errors import Fault, GraphError
 from stagegraph.events import NodeProgress
+from stagegraph.pool import Pool
 from stagegraph.ports import accepts, type_name
 from stagegraph.stages import StageSpec, spec_of
 

@@ -13,9 +13,9 @@ from typing import Any, Final
 import attrs
 
 from stagegraph.builder import Graph, load
-from stagegraph.components import Pool
 from stagegraph.errors import Cancelled, StagegraphError
 from stagegraph.plugins import Plugin, Plugins, entries, required_engine
+from stagegraph.pool import Pool
 from stagegraph.ports import holds, type_name
 from stagegraph.record import summary
 from stagegraph.registry import Registry

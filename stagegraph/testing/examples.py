@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from stagegraph.components import Pool
+from stagegraph.pool import Pool
 from stagegraph.stages import StageSpec, spec_of
 from stagegraph.testing.calling import lent_to
 from stagegraph.testing.digest import digest

@@ -340,6 +340,78 @@ def test_plan_prints_steps_and_lifetimes(cli: Cli) -> None:
     )
 
 
+def test_plan_and_run_refuse_what_does_not_fit(cli: Cli, plugin: Path) -> None:
+    """Before anything is loaded, with exit code 4; what is no size is a usage error."""
+    code = """
+from __future__ import annotations
+import stagegraph as sg
+
+class Weights:
+    pass
+
+@sg.component("big.model", version=1)
+class Model:
+    @sg.part
+    def weights(self) -> Weights:
+        raise AssertionError("loaded")
+    def part_facts(self, part):
+        return {"bytes": 3 * 2**30}
+
+@sg.stage("big.use", version=1)
+class Use:
+    def run(self, x: int, *, weights: Weights) -> int:
+        return x
+    def memory(self, inputs):
+        return inputs["weights"]["bytes"] // 3
+
+@sg.hookimpl
+def stagegraph_stages():
+    return [Use]
+
+@sg.hookimpl
+def stagegraph_components():
+    return [Model]
+"""
+    (plugin / "stagegraph_words.py").write_text(code)
+    (plugin / "big.yaml").write_text(
+        "stagegraph: 1\nname: big\ncomponents: {model: {kind: big.model}}\n"
+        "nodes: {use: {stage: big.use, inputs: {x: {value: 1}}}}\noutputs: {y: use}\n"
+    )
+    assert cli("plan", "big.yaml").out.splitlines()[-2:] == [
+        "memory: 4.0 GiB at most",
+        "     use    4.0 GiB  parts 3.0 GiB, call 1.0 GiB",
+    ]
+    assert cli("plan", "big.yaml", "--memory", "4GiB").code == 0
+    for command in ("plan", "run"):
+        result = cli(command, "big.yaml", "--memory", "3.5GiB")
+        assert (result.code, result.err) == (
+            4,
+            (
+                "nodes.use: error[does_not_fit]: use takes 4.0 GiB, 512.0 MiB more than there is\n"
+                "  why: parts 3.0 GiB, call 1.0 GiB, of 3.5 GiB\n"
+                "  fix: the step alone takes 4.0 GiB: ask for less, or use a smaller number format or more memory\n"
+            ),
+        )
+    assert cli("plan", "big.yaml", "--memory", "lots").err == (
+        'error[usage]: --memory "lots" is no size\n  fix: write a number and a unit, as in 24GiB\n'
+    )
+
+
+def test_ports_are_given_values_and_nodes_run_again(cli: Cli) -> None:
+    """`--given` stands in for what feeds a port; `--from` runs what is kept."""
+    given = ("run", "words/hello", "-i", "first=a", "--target", "text", "-q", "--given", "join.second=you")
+    assert cli(*given).out == "a you\n"
+    assert cli("run", "words/hello", "-q", "--target", "save", "--given", "save.text=12").code == 0
+    first = cli("run", "words/hello", "-i", "first=a", "--target", "text", "--cache")
+    assert first.err == "done     join  0.0 s\n"
+    again = ("run", "words/hello", "-i", "first=a", "--target", "text", "--cache")
+    assert cli(*again).err == "reused   join\n"
+    assert cli(*again, "--from", "join").err == "done     join  0.0 s\n"
+    assert cli(*again, "--from", "jon").err == (
+        'error[unknown_node]: there is no node "jon" to run again\n  fix: did you mean "join"?\n'
+    )
+
+
 def test_stages_lists_and_shows(cli: Cli) -> None:
     """Signatures in the list; ports, params, defaults, limits and help of one."""
     listed = cli("stages").out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 import stagegraph as sg
-from stagegraph import Lanes, events
+from stagegraph import Lanes, events, history
 from stagegraph.artifacts import Codecs
 from stagegraph.caching import Caching
 from stagegraph.errors import Fault, StoreError
@@ -141,6 +141,104 @@ def test_damaged_outputs_are_made_again_with_a_warning(caching: Caching, tmp_pat
     calls()
     assert g.run(text="abc", caching=caching)["data"] == first
     assert calls() == ["bytes"]
+
+
+def big(caching: Caching) -> tuple[sg.Graph, Callable[[], list[Path]]]:
+    """A chain of two stages whose outputs are files of the store, and the files that are there."""
+
+    @sg.stage("cached.first", version=1)
+    def first(text: str) -> bytes:
+        """Make bytes."""
+        CALLS.append("first")
+        return text.encode() * 100_000
+
+    @sg.stage("cached.second", version=1)
+    def second(data: bytes) -> bytes:
+        """Make other bytes."""
+        CALLS.append("second")
+        return data[::-1]
+
+    g = sg.Graph("big")
+    made = g.add(first, name="first", text=g.input("text", str))
+    g.output("data", g.add(second, name="second", data=made))
+    folder = caching.store.folder
+    return g, lambda: [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size == 300_000]
+
+
+def test_what_feeds_a_kept_output_is_neither_read_nor_made_again(caching: Caching, lanes: Lanes | None) -> None:
+    """Gone or damaged, it does not matter: nothing needs it."""
+    g, files = big(caching)
+    wanted = g.run(text="abc", caching=caching)["data"]
+    calls()
+    for path in files():
+        if path.read_bytes() != wanted:
+            path.unlink()
+    told: list[events.Event] = []
+    run = g.run(text="abc", caching=caching, lanes=lanes, on_event=told.append)
+    assert run["data"] == wanted
+    assert calls() == []
+    assert [e.node for e in told if isinstance(e, events.NodeReused)] == ["first", "second"]
+    rows = {row.node: (row.outcome, row.note) for row in stored.nodes(caching.store, run.id)}
+    assert rows == {"first": ("reused", "nothing had to read it"), "second": ("reused", "")}
+
+
+def test_a_run_begins_again_if_the_store_loses_what_it_promised(caching: Caching, lanes: Lanes | None) -> None:
+    """The file goes between the look and the reading; what feeds it was left out, and is made after all."""
+    g, files = big(caching)
+    wanted = g.run(text="abc", caching=caching)["data"]
+    calls()
+
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.RunStarted):
+            for path in files():
+                path.unlink()
+
+    run = g.run(text="abc", caching=caching, lanes=lanes, on_event=listen)
+    assert run["data"] == wanted
+    assert calls() == ["first", "second"]
+    assert {row.node: row.outcome for row in stored.nodes(caching.store, run.id)} == {"first": "ran", "second": "ran"}
+
+
+def test_a_condition_decides_at_run_time(caching: Caching, lanes: Lanes | None) -> None:
+    """What a conditional node feeds is looked up when it is known whether the node ran."""
+
+    @sg.stage("cached.long", version=1)
+    def is_long(text: str) -> bool:
+        """Whether it has more than two letters."""
+        CALLS.append("long")
+        return len(text) > 2
+
+    g = sg.Graph("conditional")
+    text = g.input("text", str)
+    loud = g.add(Shout(), name="loud", text=text, when=g.add(is_long, text=text))
+    g.output("text", g.add(join, texts=[text, loud]))
+    for value, expected in (("abc", "abc ABC!"), ("ab", "ab"), ("abc", "abc ABC!"), ("ab", "ab")):
+        assert g.run(text=value, lanes=lanes, caching=caching)["text"] == expected
+    assert calls() == ["join", "join", "long", "long", "shout"]
+
+
+def test_fresh_nodes_run_again_with_all_that_follow(caching: Caching, lanes: Lanes | None) -> None:
+    """What comes before and beside them is taken from the store; the record says why they ran."""
+    graph().run(a="x", b="y", lanes=lanes, caching=caching)
+    calls()
+    run = graph().run(a="x", b="y", lanes=lanes, caching=caching, fresh=["a"])
+    assert calls() == ["join", "save", "shout"]
+    told = history.explain(caching.store, run.id, "a")
+    assert (told.outcome, told.why) == ("ran", "it was asked to run again")
+    told = history.explain(caching.store, run.id, "both")
+    assert (told.outcome, told.why) == ("ran", "it was asked to run again")
+
+
+def test_a_fresh_node_does_not_go_on_at_a_checkpoint(caching: Caching) -> None:
+    """It begins at the beginning."""
+    g = sg.Graph("count")
+    g.output("n", g.add(Count(), start=g.input("start", int)))
+    with pytest.raises(sg.StagegraphError):
+        g.run(start=10, caching=caching)
+    assert calls() == ["1", "2", "3"]
+    CALLS.append("3")
+    assert g.run(start=10, caching=caching, fresh=["count"])["n"] == 15
+    assert calls() == ["1", "2", "3", "3", "4", "5"]
 
 
 class Refusing:

@@ -321,3 +321,62 @@ def test_an_example_of_everything_is_written_and_read_without_loss() -> None:
     assert again.dumps() == text
     assert again.plan().as_dict() == g.plan().as_dict()
     assert dict(again.run(x=11, xs=[1, 2]).outputs) == {"y": 24, "each": [3, 5]}
+
+
+@sg.stage("power.pass", version=1)
+def pass_on(output: int, extra: int = 0) -> int:
+    """Its input is called like its output."""
+    return output + extra
+
+
+def test_any_input_can_be_given_in_place_of_what_feeds_it() -> None:
+    """Of this node only; what fed it does not run if nobody else needs it."""
+    g = sg.Graph("given")
+    x = g.input("x", int)
+    first = g.add(pass_on, name="first", output=x)
+    left = g.add(pass_on, name="left", output=first)
+    right = g.add(pass_on, name="right", output=first)
+    g.output("left", left)
+    g.output("right", right)
+    run = g.run(x=1, given={"left.extra": 100})
+    assert dict(run.outputs) == {"left": 101, "right": 1}
+    run = g.run(x=1, given={"left.inputs.output": 10})
+    assert dict(run.outputs) == {"left": 10, "right": 1}
+    run = g.run(outputs=["left"], given={"left.inputs.output": 10})
+    assert list(run.record.seconds) == ["left"]
+    assert dict(g.run(given={"first": 5}).outputs) == {"left": 5, "right": 5}
+    assert "<- given left.output" in str(plans.make(g.bind(), ["left"], ["left.inputs.output"]))
+
+
+def test_what_cannot_be_given_is_refused_all_at_once() -> None:
+    """Unknown nodes and ports, ports that two have, inputs that take many."""
+    g = sg.Graph("given")
+    x = g.input("x", int)
+    g.output("y", g.add(pass_on, name="node", output=g.add(add, name="sum", first=x, others=[x])))
+    with pytest.raises(PlanError) as caught:
+        g.run(x=1, given={"nod.output": 1, "node.output": 1, "node.outptu": 1, "sum.others": 1})
+    assert str(caught.value) == (
+        'error[unknown_node]: given has no node "nod" to be given a value\n'
+        '  fix: did you mean "node"?\n'
+        "error[ambiguous_port]: node (power.pass) has both an input and an output output\n"
+        "  fix: write node.inputs.output or node.outputs.output\n"
+        'error[unknown_port]: node (power.pass) has no port "outptu" to be given a value\n'
+        '  fix: did you mean "output"?\n'
+        "error[unknown_port]: sum (power.add) takes any number of values on others, which cannot be given as one\n"
+        "  fix: give the outputs that feed it"
+    )
+    with pytest.raises(InputError) as error:
+        g.run(x=1, given={"node.extra": "two"})
+    assert str(error.value) == 'error[invalid_type]: node.extra is int, but was given str "two"'
+    with pytest.raises(PlanError) as caught:
+        g.run(x=1, fresh=["nodes"])
+    assert str(caught.value) == (
+        'error[unknown_node]: there is no node "nodes" to run again\n  fix: did you mean "node"?'
+    )
+
+
+def test_inputs_may_have_the_names_of_options() -> None:
+    """Then they are given as a mapping."""
+    g = sg.Graph("names")
+    g.output("y", g.add(pass_on, output=g.input("pool", int)))
+    assert g.run({"pool": 3})["y"] == 3

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from stagegraph import StageContext, outputs, param, stage
-from stagegraph.components import Pool
 from stagegraph.errors import GraphError
+from stagegraph.pool import Pool
 from stagegraph.ports import REQUIRED, Port
 from stagegraph.stages import FunctionStage, Lent, signature, spec_of
 

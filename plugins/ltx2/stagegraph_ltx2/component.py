@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from stagegraph import component, param, part
 from stagegraph.errors import ComponentError, Fault
 from stagegraph_ltx2 import parts
 from stagegraph_ltx2.checkpoint.folder import Checkpoint
 from stagegraph_ltx2.checkpoint.resolve import present, resolve
+from stagegraph_ltx2.checkpoint.sizes import weight_bytes, weight_count
 from stagegraph_ltx2.model.config import (
     AudioVAEConfig,
     ConfigError,
@@ -47,6 +48,10 @@ class LTX2Checkpoint:
     revision: str | None = param(default=None, help="Branch, tag or commit of a Hugging Face repository.")
     device: str = param(default="auto", help='"auto" (the first GPU, or the CPU), "cpu", "cuda", "cuda:1", "mps".')
     dtype: str = param(default="auto", help='"auto" (bf16 on a GPU, fp32 on the CPU), "bf16", "fp16", "fp32".')
+    identity: Literal["samples", "contents"] = param(
+        default="samples",
+        help="What tells checkpoints apart where outputs are kept: samples of their files, or every byte (minutes).",
+    )
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
@@ -68,8 +73,44 @@ class LTX2Checkpoint:
         """The identity of all folders that the checkpoint has, in hex."""
         present = set(self.checkpoint.names)
         folders = [folder for group in FOLDERS.values() for folder in group if folder in present]
-        digests = (f"{folder}={self.checkpoint.fingerprint(folder)}\n" for folder in folders)
+        whole = self.identity == "contents"
+        digests = (f"{folder}={self.checkpoint.fingerprint(folder, whole=whole)}\n" for folder in folders)
         return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    def placement(self) -> Mapping[str, str]:
+        """The device and the number format, exactly."""
+        device, dtype = self._placement()
+        return {"device": str(device), "dtype": str(dtype).removeprefix("torch.")}
+
+    def part_facts(self, part: str) -> Mapping[str, Any]:
+        """The bytes that a part takes once loaded, from headers; nothing if the checkpoint is not on this machine."""
+        folder = present(self.path, revision=self.revision)
+        if folder is None:
+            return {}
+        weights = weight_count(Checkpoint.open(folder).components(FOLDERS[part]))
+        return {"bytes": weights * weight_bytes(self.dtype, self.device)}
+
+    def free_memory(self) -> int | None:
+        """Free bytes of the device."""
+        from stagegraph_ltx2.checkpoint.device import free_memory
+
+        return free_memory(self._placement()[0])
+
+    def peak_memory(self) -> int:
+        """The most bytes of the device that torch had in use since the last call; 0 on the CPU."""
+        from stagegraph_ltx2.checkpoint.device import peak_memory
+
+        return peak_memory(self._placement()[0])
+
+    def offload(self, part: str, value: Any) -> Any:
+        """A part moved to the memory of the CPU."""
+        _module_of(value).to("cpu")
+        return value
+
+    def restore(self, part: str, kept: Any) -> Any:
+        """It moved back."""
+        _module_of(kept).to(self._placement()[0])
+        return kept
 
     def cache_facts(self) -> Mapping[str, str]:
         """What changes results beside the weights: where they run, and in which number format."""
@@ -137,3 +178,9 @@ class LTX2Checkpoint:
         device, dtype = self._placement()
         loaded: M = load_module(lambda: module(config), files, device=device, dtype=dtype)
         return loaded
+
+
+def _module_of(part: Any) -> torch.nn.Module:
+    """The module inside a part."""
+    module: torch.nn.Module = part.gemma.model if isinstance(part, parts.TextEncoder) else part.module
+    return module

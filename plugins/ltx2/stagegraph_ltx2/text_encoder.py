@@ -14,6 +14,7 @@ from transformers import Gemma3TextConfig, Gemma3TextModel
 
 from stagegraph.errors import Fault
 from stagegraph_ltx2.checkpoint.folder import Checkpoint, ComponentFiles
+from stagegraph_ltx2.checkpoint.layout import TEXT_UNUSED
 from stagegraph_ltx2.checkpoint.load import load_module
 from stagegraph_ltx2.checkpoint.match import Names
 from stagegraph_ltx2.errors import failure, fault, raise_all
@@ -25,14 +26,7 @@ MAX_TOKENS = 1024
 #: tied to the embeddings, so that a stored head adds nothing; images are never encoded.
 NAMES = Names(
     prefixes=(("model.language_model.", ""), ("language_model.model.", ""), ("model.", "")),
-    ignore=(
-        "vision_tower.",
-        "multi_modal_projector.",
-        "model.vision_tower.",
-        "model.multi_modal_projector.",
-        "lm_head.",
-        "language_model.lm_head.",
-    ),
+    ignore=TEXT_UNUSED,
 )
 
 #: Keys of `text_config` that say how the model is built.

@@ -165,9 +165,10 @@ def graph() -> sg.Graph:
     return g
 
 
-def plan() -> Plan:
-    """The plan of the whole graph."""
-    return make(bind(graph()._drafts))
+def plan(*, everything: bool = False) -> Plan:
+    """The plan of the graph's outputs; of those of every node, if a run is to look at everything that is stored."""
+    bound = bind(graph()._drafts)
+    return make(bound, bound.nodes if everything else None)
 
 
 def digest_of(values: Iterable[object]) -> str:

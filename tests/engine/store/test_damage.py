@@ -35,7 +35,7 @@ def execute(folder: Path, parallel: bool = False) -> tuple[str, list[str], set[s
         if parallel:
             options |= {"lanes": Lanes(cpu=3, io=2)}
         run = (threads if parallel else serial).run
-        done = run(crash_graph.plan(), crash_graph.INPUTS, on_event=told.append, **options)
+        done = run(crash_graph.plan(everything=True), crash_graph.INPUTS, on_event=told.append, **options)
     codes = [fault.code for event in told if isinstance(event, events.CacheWarning) for fault in event.faults]
     called = {event.node for event in told if isinstance(event, events.NodeStarted)}
     return crash_graph.digest_of(done.outputs.items()), codes, called

@@ -82,7 +82,7 @@ def test_a_graph_runs_on_fakes() -> None:
 
 def test_inputs_of_an_example_may_be_made_for_each_run() -> None:
     """So that one run cannot spoil the next; components are loaded once a pool."""
-    from stagegraph.components import Pool
+    from stagegraph.pool import Pool
 
     pool = Pool()
     example = Example(Encode(), inputs=lambda: {"text": []}, components=[Model()], name="fox")

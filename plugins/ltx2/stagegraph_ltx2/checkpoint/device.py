@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from stagegraph.errors import suggest
@@ -56,3 +58,21 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
             fix=suggest(name, ("auto", *DTYPES)),
         )
     return DTYPES[name]
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Free bytes of a device; None if it does not tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type == "cpu" and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes of a device that torch had in use since the last call; 0 for one that does not tell."""
+    if device.type != "cuda":
+        return 0
+    peak = torch.cuda.max_memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    return peak

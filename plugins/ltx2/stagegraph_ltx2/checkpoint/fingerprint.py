@@ -13,12 +13,17 @@ SAMPLES = 64
 SAMPLE_BYTES = 4096
 
 
-def fingerprint_files(config: Path, files: Iterable[Path]) -> str:
+def fingerprint_files(config: Path, files: Iterable[Path], *, whole: bool = False) -> str:
     """SHA-256, in hex, over the configuration, and over the name, header, size and 64 samples of 4 KiB of each file.
 
     Files without a safetensors header (a tokenizer's vocabulary) are read whole. Modification times are left out, so
     that a copy has the identity of its original. Headers and sizes alone would not do: a model and its fine-tune share
-    both. What it does not see is an edit of a few weights between the samples; a digest of 38 GB would take minutes.
+    both. What it does not see is an edit of a few weights between the samples; a digest of 38 GB takes minutes.
+
+    Args:
+        config: the configuration.
+        files: of the component.
+        whole: read every byte of them.
 
     Raises:
         ComponentError: a file that is absent, unreadable or damaged.
@@ -26,7 +31,7 @@ def fingerprint_files(config: Path, files: Iterable[Path]) -> str:
     digest = hashlib.sha256(_whole(config))
     for path in files:
         digest.update(path.name.encode() + b"\0")
-        digest.update(_sampled(path) if path.suffix == ".safetensors" else _whole(path))
+        digest.update(_sampled(path) if path.suffix == ".safetensors" and not whole else _whole(path))
     return digest.hexdigest()
 
 

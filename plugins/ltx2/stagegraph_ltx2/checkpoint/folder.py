@@ -115,14 +115,18 @@ class Checkpoint:
         raise_all(faults)
         return tuple(found)
 
-    def fingerprint(self, name: str) -> str:
-        """The identity of one component, in hex: cheap, and the same for a copy of the folder.
+    def fingerprint(self, name: str, *, whole: bool = False) -> str:
+        """The identity of one component, in hex, and the same for a copy of the folder.
+
+        Args:
+            name: of the component.
+            whole: by every byte of its weights; cheap samples are the default.
 
         Raises:
             ComponentError: as `components`.
         """
         files = self.component(name)
-        return fingerprint_files(files.config_path, files.files)
+        return fingerprint_files(files.config_path, files.files, whole=whole)
 
     def _component(self, name: str) -> ComponentFiles:
         if name not in COMPONENTS:

@@ -13,6 +13,16 @@ STEMS = ("diffusion_pytorch_model", "model")
 
 SUPPORTED = "LTX-2 (19B) in the diffusers folder layout, e.g. Lightricks/LTX-2"
 
+#: Prefixes of tensors of a text encoder that are not loaded: Gemma's eyes and its mouth.
+TEXT_UNUSED = (
+    "vision_tower.",
+    "multi_modal_projector.",
+    "model.vision_tower.",
+    "model.multi_modal_projector.",
+    "lm_head.",
+    "language_model.lm_head.",
+)
+
 
 @attrs.frozen
 class Component:

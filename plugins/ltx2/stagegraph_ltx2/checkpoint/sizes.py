@@ -1,0 +1,46 @@
+"""How large the parts of a checkpoint are once loaded, from headers alone. Needs no torch."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from stagegraph_ltx2.checkpoint.folder import ComponentFiles
+from stagegraph_ltx2.checkpoint.header import read_header
+from stagegraph_ltx2.checkpoint.layout import TEXT_UNUSED
+
+
+def weight_count(components: Iterable[ComponentFiles]) -> int:
+    """How many numbers the weights of some components have, without those that are never loaded.
+
+    Raises:
+        ComponentError: a file that is absent, unreadable or damaged.
+    """
+    count = 0
+    for files in components:
+        unused = TEXT_UNUSED if files.name == "text_encoder" else ()
+        for path in files.files:
+            if path.suffix == ".safetensors":
+                tensors = read_header(path).tensors
+                count += sum(math.prod(info.shape) for name, info in tensors.items() if not name.startswith(unused))
+    return count
+
+
+def weight_bytes(dtype: str, device: str) -> int:
+    """Bytes of a weight in the number format of this name; "auto" is that of the device.
+
+    Where torch is not imported anyway, the device files of the system say whether there is a GPU.
+    """
+    if dtype != "auto":
+        return 4 if dtype == "fp32" else 2
+    return 4 if device == "cpu" or (device == "auto" and not _has_gpu()) else 2
+
+
+def _has_gpu() -> bool:
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        return bool(torch.cuda.is_available() or torch.backends.mps.is_available())
+    return os.path.exists("/dev/nvidiactl") or sys.platform == "darwin"  # noqa: PTH110

@@ -37,8 +37,8 @@ def succeed(command: str, data: Mapping[str, Any]) -> None:
     say_json({"schema": ENVELOPE, "ok": True, "command": command, "data": data})
 
 
-def fail(command: str, error: StagegraphError, as_json: bool) -> None:
-    """Tell what went wrong: all faults as text to stderr, or the envelope to stdout."""
+def fail(command: str, error: StagegraphError, as_json: bool, warnings: Sequence[Fault] = ()) -> None:
+    """Tell what went wrong: all faults as text to stderr, or the envelope to stdout, with what was odd beside."""
     if not as_json:
         tell(str(error))
         inputs = getattr(error, "inputs", None)
@@ -57,7 +57,8 @@ def fail(command: str, error: StagegraphError, as_json: bool) -> None:
     }
     faults = [fault.as_dict() for fault in error.faults]
     envelope = {"schema": ENVELOPE, "ok": False, "command": command, "error": summary, "faults": faults}
-    say_json(envelope)
+    odd = {"warnings": [fault.as_dict() for fault in warnings]} if warnings else {}
+    say_json({**envelope, **odd})
 
 
 def say_json(data: Mapping[str, Any]) -> None:

@@ -101,7 +101,7 @@ def run(
     from stagegraph.store import Store
 
     workspace: Workspace = ctx.obj
-    graph = workspace.graph(manifest, set_)
+    graph = workspace.to_run(manifest, set_, target)
     values = assignments(inputs, "-i", "NAME")
     swept = sweeps(values, graph.inputs)
     if swept:

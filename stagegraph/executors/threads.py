@@ -20,12 +20,11 @@ from stagegraph.context import Cancellation
 from stagegraph.errors import Cancelled
 from stagegraph.events import Listener
 from stagegraph.executors.ahead import Ahead
-from stagegraph.executors.checks import check_given, check_inputs
+from stagegraph.executors.checks import check
 from stagegraph.executors.result import Run
 from stagegraph.executors.running import Call, Running, StaleError
 from stagegraph.plan import Plan
 from stagegraph.pool import Pool
-from stagegraph.preflight import preflight
 
 if TYPE_CHECKING:
     from stagegraph.caching import Caching
@@ -68,8 +67,7 @@ def run(
 
     While a step runs that is lent components, those of the next one are loaded, if it is known that they fit beside.
     """
-    values, brought = check_inputs(plan, inputs), check_given(plan, given or {})
-    preflight(plan)
+    values, brought = check(plan, inputs, given)
     running = Running(plan, values, brought, on_event, pool, directory, cancellation or Cancellation(), caching)
     lanes = lanes or Lanes()
     try:

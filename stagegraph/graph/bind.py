@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import attrs
+
 from stagegraph.components import component_spec_of
-from stagegraph.errors import Fault, GraphError, Location, suggest
-from stagegraph.graph.drafts import Draft, Drafts, Wire
+from stagegraph.errors import Fault, GraphError, Location, nearest, suggest
+from stagegraph.graph.drafts import Draft, Drafts, Wire, references
 from stagegraph.graph.faults import Faults, Locate, in_order, listed, named
 from stagegraph.graph.values import INPUTS, NAME, Constant, Graph, Node, PartRef, Ref, Source
 from stagegraph.manifest import Value
@@ -15,49 +17,78 @@ from stagegraph.ports import accepts, list_of, type_name
 from stagegraph.serde import Path, StructureError, structure
 
 
-def bind(
-    drafts: Drafts,
-    *,
-    locate: Locate = lambda path, at_key: None,
-    broken: frozenset[Path] = frozenset(),
-    faults: list[Fault] | None = None,
-) -> Graph:
+@attrs.frozen
+class Attempt:
+    """A graph as far as it can be bound, and what is wrong with it.
+
+    Attributes:
+        graph: without nodes and components that could not be made, wires that lead nowhere, and outputs of neither.
+            Nodes that wait for each other come last.
+        faults: all of them; none if the graph can run.
+        needed: if there are faults: the nodes that the outputs need, as far as it can be told; a wire that leads
+            nowhere is taken for one to what was probably meant.
+    """
+
+    graph: Graph
+    faults: tuple[Fault, ...]
+    needed: frozenset[str]
+
+
+def bind(drafts: Drafts, *, locate: Locate = lambda path, at_key: None, faults: list[Fault] | None = None) -> Graph:
     """Resolve and check every wire.
 
     Args:
         drafts: the graph as far as it is known.
         locate: where a part of the document was written.
-        broken: paths of nodes and components that could not be made; references to them are not reported again.
         faults: what is already known to be wrong; reported together with what is found here.
 
     Raises:
         GraphError: with every fault.
     """
-    binder = _Binder(drafts, locate, broken, list(faults or ()))
+    tried = attempt(drafts, locate=locate, faults=faults)
+    if tried.faults:
+        raise GraphError(*tried.faults)
+    return tried.graph
+
+
+def attempt(
+    drafts: Drafts,
+    *,
+    locate: Locate = lambda path, at_key: None,
+    faults: list[Fault] | None = None,
+    outputs: Iterable[str] | None = None,
+) -> Attempt:
+    """Resolve and check every wire, and go on after what is wrong; the arguments are those of `bind`.
+
+    Args:
+        outputs: the outputs or nodes that are asked for; the graph's outputs if None.
+    """
+    binder = _Binder(drafts, locate, list(faults or ()))
     nodes = {name: binder.node(draft) for name, draft in drafts.nodes.items()}
-    outputs = binder.outputs()
+    refs = binder.outputs()
     binder.check_residency()
     order = binder.order(nodes)
-    if binder.faults:
-        raise GraphError(*in_order(binder.faults))
-    return Graph(
+    graph = Graph(
         drafts.name,
         drafts.description,
         dict(drafts.inputs),
         dict(drafts.components),
-        {name: nodes[name] for name in order},
-        outputs,
+        {name: nodes[name] for name in order if nodes[name].stage is not None},
+        refs,
         dict(drafts.residency),
+        binder.locations(),
     )
+    wanted = drafts.outputs.values() if outputs is None else [drafts.outputs.get(name, name) for name in outputs]
+    found = in_order(list(dict.fromkeys(binder.faults)))  # a graph that is embedded twice is read twice
+    return Attempt(graph, tuple(found), frozenset(needed(drafts, wanted)) if found else frozenset())
 
 
 class _Binder(Faults):
     """From drafts to nodes, collecting faults."""
 
-    def __init__(self, drafts: Drafts, locate: Locate, broken: frozenset[Path], faults: list[Fault]) -> None:
+    def __init__(self, drafts: Drafts, locate: Locate, faults: list[Fault]) -> None:
         super().__init__(locate, faults)
         self._drafts = drafts
-        self._broken = broken
         self._whole = locate
         self._locate = self._locate_node
         for kind, names in ((INPUTS, drafts.inputs), ("components", drafts.components), ("nodes", drafts.nodes)):
@@ -66,12 +97,18 @@ class _Binder(Faults):
                     why = f'ASCII letters, digits, "_" and "-", not starting with a digit; no node is called "{INPUTS}"'
                     self.add((kind, name), "invalid_name", f'"{name}" cannot be used as a name', why, at_key=True)
 
+    def locations(self) -> dict[str, Location | None]:
+        """Where the params of each component were written."""
+        return {name: self._locate(("components", name, "params"), False) for name in self._drafts.components}
+
     def _locate_node(self, path: Path, at_key: bool) -> Location | None:
-        """Nodes of an embedded graph stand in the file of that graph."""
-        draft = self._drafts.nodes.get(str(path[1])) if len(path) > 1 and path[0] == "nodes" else None
-        if draft is not None and draft.place is not None:
-            return draft.place(path[2:], at_key)
-        return self._whole(path, at_key)
+        """Nodes and components of an embedded graph stand in the file of that graph."""
+        place = None
+        if len(path) > 1 and path[0] == "nodes" and path[1] in self._drafts.nodes:
+            place = self._drafts.nodes[str(path[1])].place
+        elif len(path) > 1 and path[0] == "components":
+            place = self._drafts.places.get(str(path[1]))
+        return place(path[2:], at_key) if place is not None else self._whole(path, at_key)
 
     def node(self, draft: Draft) -> Node:
         """The node of a draft; what is wrong with it is added to the faults."""
@@ -167,7 +204,7 @@ class _Binder(Faults):
                 self.add(path, "invalid_value", what, "it has no offload and restore", "use release-after-last-use")
 
     def order(self, nodes: Mapping[str, Node]) -> list[str]:
-        """A topological order that keeps the order of writing where it can; cycles are reported."""
+        """A topological order that keeps the order of writing where it can; cycles are reported, and come last."""
         index = {name: i for i, name in enumerate(nodes)}
         edges = [(ref.node, name) for name, node in nodes.items() for ref in node.refs() if ref.node in nodes]
         if all(index[producer] < index[consumer] for producer, consumer in edges):
@@ -179,11 +216,15 @@ class _Binder(Faults):
         digraph.add_edges_from(edges)
         if nx.is_directed_acyclic_graph(digraph):
             return list(nx.lexicographical_topological_sort(digraph, key=index.__getitem__))
+        tied: set[str] = set()
         for knot in nx.strongly_connected_components(digraph):
             knot = sorted(knot, key=index.__getitem__)
             if len(knot) > 1 or digraph.has_edge(knot[0], knot[0]):
                 self._cycle([edge[0] for edge in nx.find_cycle(digraph.subgraph(knot), knot[0])], nodes, index)
-        return []
+                tied.update(knot)
+        digraph.remove_nodes_from(tied)
+        loose = nx.lexicographical_topological_sort(digraph, key=index.__getitem__)
+        return [*loose, *(name for name in nodes if name in tied)]
 
     def _cycle(self, names: list[str], nodes: Mapping[str, Node], index: Mapping[str, int]) -> None:
         start = min(range(len(names)), key=lambda i: index[names[i]])
@@ -210,8 +251,12 @@ class _Binder(Faults):
         if node in self._drafts.subgraphs:
             return self._export(path, node, port, text)
         if node not in self._drafts.nodes:
-            if ("nodes", node) not in self._broken:
-                fix = f'write "inputs.{node}"' if node in self._drafts.inputs else suggest(node, self._drafts.nodes)
+            if ("nodes", node) not in self._drafts.lost:
+                fix = (
+                    f'write "inputs.{node}"'
+                    if node in self._drafts.inputs
+                    else suggest(node, names(self._drafts, node))
+                )
                 self.add(path, "unknown_node", f'there is no node "{node}"', f'the wire is "{text}"', fix)
             return None
         spec = self._drafts.nodes[node].spec
@@ -302,7 +347,7 @@ class _Binder(Faults):
         if chosen is not None:
             path = (*path, "components", argument)
             if chosen not in self._drafts.components:
-                if ("components", chosen) not in self._broken:
+                if ("components", chosen) not in self._drafts.lost:
                     fix = suggest(chosen, self._drafts.components)
                     self.add(path, "unknown_component", f'the graph has no component "{chosen}"', fix=fix)
                 return None
@@ -321,10 +366,40 @@ class _Binder(Faults):
             what += f", which {len(candidates)} components provide: {named(map(str, candidates))}"
             fix = f"add components: {{{argument}: ...}} to the node, with {options}"
             self.add(path, "ambiguous_component", what, fix=fix)
-        elif not any(kind == "components" for kind, _ in self._broken):
+        elif not any(kind == "components" for kind, _ in self._drafts.lost):
             what += f", which {f'component {chosen}' if chosen else 'no component of the graph'} provides"
             self.add(path, "missing_component", what, fix="add a component that provides it under components")
         return None
+
+
+def names(drafts: Drafts, node: str) -> list[str]:
+    """What could be meant where a node is named: nodes of the same graph, those that are lost too, embedded graphs."""
+    known = [*drafts.nodes, *(str(name) for kind, name in drafts.lost if kind == "nodes"), *drafts.subgraphs]
+    within = node.rpartition("/")[0]
+    return [name for name in known if name.rpartition("/")[0] == within]
+
+
+def needed(drafts: Drafts, wanted: Iterable[str]) -> set[str]:
+    """The nodes that are behind some references, whatever is wrong with the wires between them."""
+    lost = {str(name): fed for (kind, name), fed in drafts.lost.items() if kind == "nodes"}
+    found: set[str] = set()
+    waiting = list(wanted)
+    while waiting:
+        name, _, output = waiting.pop().partition(".")
+        if name == INPUTS or name in found:
+            continue
+        if name in drafts.nodes:
+            found.add(name)
+            waiting += references([*drafts.nodes[name].wires.values(), drafts.nodes[name].when])
+        elif name in lost:
+            found.add(name)
+            waiting += lost[name]
+        elif name in drafts.subgraphs:
+            exports = drafts.subgraphs[name]
+            waiting += [exports[output]] if output in exports else exports.values()
+        elif (meant := nearest(name, names(drafts, name))) is not None:
+            waiting.append(f"{meant}.{output}")
+    return found
 
 
 def _feeds(node: Node, producer: str) -> Iterator[tuple[str, Ref]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -10,7 +10,7 @@ import attrs
 from stagegraph import manifest as manifests
 from stagegraph.attempts import Retry
 from stagegraph.components import Residency, component_spec_of
-from stagegraph.errors import Fault, GraphError, Location
+from stagegraph.errors import Fault, GraphError, Location, suggest
 from stagegraph.graph.values import INPUTS, Graph, Input, Ref, Source
 from stagegraph.manifest import ComponentDecl, InputDecl, Manifest, NodeDecl, Value
 from stagegraph.ports import type_name
@@ -41,7 +41,13 @@ class Draft:
 
 @attrs.define
 class Drafts:
-    """A whole graph before it is bound. `subgraphs` gives, for each embedded graph, what its outputs refer to."""
+    """A whole graph before it is bound.
+
+    Attributes:
+        subgraphs: for each embedded graph, what its outputs refer to.
+        places: where parts of the components of embedded graphs were written, by component.
+        lost: what could not be made, by its path, and the references that it was fed.
+    """
 
     name: str
     description: str = ""
@@ -51,6 +57,17 @@ class Drafts:
     outputs: dict[str, str] = attrs.field(factory=dict)
     subgraphs: dict[str, dict[str, str]] = attrs.field(factory=dict)
     residency: dict[str, Residency | Mapping[str, Residency]] = attrs.field(factory=dict)
+    places: dict[str, Place] = attrs.field(factory=dict, eq=False, repr=False)
+    lost: dict[Path, tuple[str, ...]] = attrs.field(factory=dict, eq=False, repr=False)
+
+
+def references(wires: Iterable[Wire | bool]) -> Iterator[str]:
+    """The references among wires as they are written."""
+    for wire in wires:
+        if isinstance(wire, str):
+            yield wire
+        elif isinstance(wire, list):
+            yield from references(wire)
 
 
 def embed(
@@ -68,13 +85,14 @@ def embed(
         components: inner component -> component of the outer graph to use in its place.
 
     Raises:
-        GraphError: an input of the subgraph is required and not fed, or it has no such input; all of them.
+        GraphError: a constant is fed to what must be a wire. What `wrong_wires` finds is for the caller to raise.
     """
-    _check_wires(name, inner, wires)
     replaced = dict(components or {})
     for component, value in inner.components.items():
         if component not in replaced:
             outer.components[f"{name}/{component}"] = value
+            if component in inner.places:
+                outer.places[f"{name}/{component}"] = inner.places[component]
             if component in inner.residency:
                 outer.residency[f"{name}/{component}"] = inner.residency[component]
             replaced[component] = f"{name}/{component}"
@@ -88,7 +106,12 @@ def embed(
         node, _, port = wire.partition(".")
         if node != INPUTS:
             return f"{name}/{wire}"
-        return wires[port] if port in wires else Value(inner.inputs[port].default)
+        if port in wires:
+            return wires[port]
+        if port not in inner.inputs or inner.inputs[port].required:  # somebody else tells what is wrong
+            outer.lost["nodes", f"{name}/{INPUTS}"] = ()
+            return f"{name}/{wire}"
+        return Value(inner.inputs[port].default)
 
     for node, draft in inner.nodes.items():
         outer.nodes[f"{name}/{node}"] = attrs.evolve(
@@ -101,22 +124,22 @@ def embed(
     for subgraph, exports in inner.subgraphs.items():
         outer.subgraphs[f"{name}/{subgraph}"] = {output: f"{name}/{ref}" for output, ref in exports.items()}
     outer.subgraphs[name] = {output: _reference(outside(ref)) for output, ref in inner.outputs.items()}
+    for (kind, part), fed in inner.lost.items():
+        outer.lost[kind, f"{name}/{part}"] = tuple(references(map(outside, fed)))
 
 
-def _check_wires(name: str, inner: Drafts, wires: Mapping[str, Wire]) -> None:
-    known = ", ".join(inner.inputs) or "none"
-    faults = [
-        Fault("unknown_port", f'{name} ({inner.name}) has no input "{port}"', why=f"its inputs: {known}")
-        for port in wires
-        if port not in inner.inputs
-    ]
-    faults += [
-        Fault("missing_input", f"{name} ({inner.name}): nothing feeds the input {i.name} {type_name(i.type)}")
-        for i in inner.inputs.values()
-        if i.required and i.name not in wires
-    ]
-    if faults:
-        raise GraphError(*faults)
+def wrong_wires(name: str, inner: Drafts, wires: Mapping[str, Wire]) -> Iterator[tuple[str, Fault]]:
+    """What is wrong with how a graph is used in another: the input, and what is wrong with it."""
+    known = ", ".join(f"{i.name} {type_name(i.type)}" for i in inner.inputs.values()) or "none"
+    for port in wires:
+        if port not in inner.inputs:
+            what = f'{name} ({inner.name}) has no input "{port}"'
+            fix = suggest(port, inner.inputs) if inner.inputs else "it takes no inputs"
+            yield port, Fault("unknown_port", what, why=f"its inputs: {known}", fix=fix)
+    for i in inner.inputs.values():
+        if i.required and i.name not in wires:
+            what = f"{name} ({inner.name}): nothing feeds the input {i.name} {type_name(i.type)}"
+            yield i.name, Fault("missing_input", what, why="it has no default")
 
 
 def _chosen(draft: Draft, graph: Drafts) -> dict[str, str]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
 from stagegraph import manifest as manifests
 from stagegraph.components import ComponentSpec
-from stagegraph.errors import Fault, GraphError, ManifestError, suggest
-from stagegraph.graph.bind import bind
-from stagegraph.graph.drafts import Draft, Drafts, embed
+from stagegraph.errors import Fault, GraphError, Location, ManifestError, suggest
+from stagegraph.graph.bind import Attempt, attempt, bind
+from stagegraph.graph.drafts import Draft, Drafts, Place, Wire, embed, references, wrong_wires
 from stagegraph.graph.faults import Faults
-from stagegraph.graph.values import Graph, Input
+from stagegraph.graph.values import INPUTS, Graph, Input
 from stagegraph.manifest import ComponentDecl, InputDecl, Manifest, NodeDecl
 from stagegraph.ports import REQUIRED
 from stagegraph.registry import Registry
-from stagegraph.serde import Path, Problem, StructureError, structure
+from stagegraph.serde import Path, Problem, StructureError, dotted, structure
 from stagegraph.stages import StageSpec
 
 #: How deep graphs may be nested in graphs.
@@ -28,17 +29,27 @@ def build(manifest: Manifest, registry: Registry) -> Graph:
     Raises:
         GraphError: with every fault, each with the place where it was written.
     """
-    drafts, broken, faults = read(manifest, registry)
-    return bind(drafts, locate=manifest.locate, broken=broken, faults=faults)
+    drafts, faults = read(manifest, registry)
+    return bind(drafts, locate=manifest.locate, faults=faults)
 
 
-def read(
-    manifest: Manifest, registry: Registry, _within: tuple[str, ...] = ()
-) -> tuple[Drafts, frozenset[Path], list[Fault]]:
+def tried(manifest: Manifest, registry: Registry, outputs: Iterable[str] | None = None) -> Attempt:
+    """As `build`, but go on after what is wrong.
+
+    Args:
+        manifest: what to bind.
+        registry: what it may name.
+        outputs: the outputs or nodes that are asked for; the graph's outputs if None.
+    """
+    drafts, faults = read(manifest, registry)
+    return attempt(drafts, locate=manifest.locate, faults=faults, outputs=outputs)
+
+
+def read(manifest: Manifest, registry: Registry, _within: tuple[str, ...] = ()) -> tuple[Drafts, list[Fault]]:
     """Look up what a manifest names and structure its params.
 
     Returns:
-        The drafts, the paths of the nodes and components that could not be made, and why.
+        The drafts, and why the nodes and components are lost that could not be made.
     """
     reader = _Reader(manifest, registry, _within)
     drafts = Drafts(manifest.name, manifest.description, outputs=dict(manifest.outputs))
@@ -55,10 +66,12 @@ def read(
             reader.subgraph(name, node, drafts)
         elif (draft := reader.node(name, node)) is not None:
             drafts.nodes[name] = draft
-    there = {*drafts.nodes, *drafts.subgraphs}
-    broken = {("nodes", name) for name in manifest.nodes if name not in there}
-    broken |= {("components", name) for name in manifest.components.keys() - drafts.components.keys()}
-    return drafts, frozenset(broken | reader.broken), reader.faults
+    for name, node in manifest.nodes.items():
+        if name not in drafts.nodes and name not in drafts.subgraphs:
+            drafts.lost["nodes", name] = tuple(references([*node.inputs.values(), node.when]))
+    for name in manifest.components.keys() - drafts.components.keys():
+        drafts.lost["components", name] = ()
+    return drafts, reader.faults
 
 
 class _Reader(Faults):
@@ -69,7 +82,6 @@ class _Reader(Faults):
         self._manifest = manifest
         self._registry = registry
         self._within = (*within, _identity(manifest))
-        self.broken: set[Path] = set()
 
     def input(self, name: str, declaration: InputDecl) -> Input:
         path = ("inputs", name)
@@ -117,22 +129,45 @@ class _Reader(Faults):
         if isinstance(found, Fault):
             self.adopt((*path, "graph"), found)
             return
-        inner, broken, faults = read(found, self._registry, self._within)
+        inner, faults = read(found, self._registry, self._within)
         self.faults += faults
         for draft in inner.nodes.values():
             if draft.place is None:
-                draft.place = _place_in(found, draft.name)
-        unknown = [c for c in declaration.components if c not in inner.components and ("components", c) not in broken]
+                draft.place = _place_in(found, "nodes", draft.name)
+        for component in inner.components:
+            inner.places.setdefault(component, _place_in(found, "components", component))
+        lost = {component for kind, component in inner.lost if kind == "components"}
+        self._inner_inputs(name, found, inner)
+        unknown = [c for c in declaration.components if c not in inner.components and c not in lost]
         for component in unknown:
             what = f'{name} ({inner.name}) has no component "{component}"'
             fix = suggest(component, inner.components)
             self.add((*path, "components", component), "unknown_component", what, fix=fix, at_key=True)
+        for port, fault in wrong_wires(name, inner, declaration.inputs):
+            if fault.code == "missing_input":
+                self.adopt(path, fault)
+            else:
+                self.add((*path, INPUTS, port), fault.code, fault.what, fault.why, fault.fix, at_key=True)
         try:
             embed(outer, name, inner, declaration.inputs, declaration.components)
         except GraphError as error:
             for fault in error.faults:
                 self.adopt((*path, "inputs") if declaration.inputs else path, fault)
-        self.broken |= {(kind, f"{name}/{part}") for kind, part in broken}
+            return
+        for node, draft in inner.nodes.items():
+            fed = {port: outer_port for port, outer_port in _fed(draft) if outer_port in declaration.inputs}
+            if fed and draft.place is not None:
+                outer.nodes[f"{name}/{node}"].place = _place_outside(self._manifest, name, fed, draft.place)
+
+    def _inner_inputs(self, name: str, found: Manifest, inner: Drafts) -> None:
+        """Wires to inputs that an embedded graph does not have; once it is embedded nobody knows what they meant."""
+        for path, wire in _wires(found):
+            for reference in references([wire]):
+                node, _, port = reference.partition(".")
+                if node == INPUTS and port not in inner.inputs:
+                    what = f'{found.name} has no input "{port}"'
+                    fix = suggest(port, inner.inputs) if inner.inputs else "declare it under inputs"
+                    self.faults.append(Fault("unknown_input", what, dotted(path), "", fix, found.locate(path)))
 
     def _find(self, name: str) -> Manifest | Fault:
         """The manifest that a node names: a file beside this one, or a shipped one."""
@@ -185,5 +220,31 @@ def _identity(manifest: Manifest) -> str:
     return str(FilePath(manifest.document.file).resolve()) if manifest.document is not None else manifest.name
 
 
-def _place_in(manifest: Manifest, node: str) -> Any:
-    return lambda path, at_key: manifest.locate(("nodes", node, *path), at_key)
+def _wires(manifest: Manifest) -> Iterator[tuple[Path, Wire | bool]]:
+    """Every wire of a manifest, with its path."""
+    for name, node in manifest.nodes.items():
+        yield from ((("nodes", name, INPUTS, port), wire) for port, wire in node.inputs.items())
+        yield ("nodes", name, "when"), node.when
+    yield from ((("outputs", name), reference) for name, reference in manifest.outputs.items())
+
+
+def _fed(draft: Draft) -> Iterator[tuple[str, str]]:
+    """The ports of a node that an input of its graph feeds, and the name of that input."""
+    for port, wire in draft.wires.items():
+        if isinstance(wire, str) and wire.startswith(f"{INPUTS}."):
+            yield port, wire.removeprefix(f"{INPUTS}.")
+
+
+def _place_outside(outer: Manifest, name: str, fed: Mapping[str, str], inner: Place) -> Place:
+    """Where a node of an embedded graph was written; what feeds it from outside stands where that graph is used."""
+
+    def place(path: Path, at_key: bool) -> Location | None:
+        if len(path) > 1 and path[0] == INPUTS and path[1] in fed:
+            return outer.locate(("nodes", name, INPUTS, fed[str(path[1])]), at_key)
+        return inner(path, at_key)
+
+    return place
+
+
+def _place_in(manifest: Manifest, *part: str) -> Any:
+    return lambda path, at_key: manifest.locate((*part, *path), at_key)

@@ -65,6 +65,7 @@ def envelope() -> Schema:
         "required": [*texts, "retryable"],
     }
     faults = {"type": "array", "items": {"$ref": "#/$defs/Fault"}, "minItems": 1}
+    warnings = {**faults, "description": "What is odd, but kept nothing from its end."}
     made = {
         "title": "stagegraph envelope, version 1",
         "type": "object",
@@ -72,7 +73,10 @@ def envelope() -> Schema:
         "required": ["schema", "ok", "command"],
         "if": {"properties": {"ok": {"const": True}}},
         "then": {"properties": {"data": {"type": "object"}}, "required": ["data"]},
-        "else": {"properties": {"error": error, "faults": faults}, "required": ["error", "faults"]},
+        "else": {
+            "properties": {"error": error, "faults": faults, "warnings": warnings},
+            "required": ["error", "faults"],
+        },
     }
     return document(made, definitions)
 

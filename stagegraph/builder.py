@@ -207,6 +207,10 @@ class Graph:
             GraphError: the stage is unknown, the name is taken, or a wire does not fit.
         """
         if isinstance(stage, Graph):
+            given = {"params": params, "when": when, "map": tuple(map), "timeout": timeout, "retry": retry}
+            for setting in (setting for setting, value in given.items() if value not in (None, {}, ())):
+                what = f"a node that is a graph has no {setting} of its own"
+                raise GraphError(Fault("invalid_value", what, fix=f"give {setting} to its nodes"))
             return self._embed(stage, name or self._free_name(stage.name.rpartition("/")[2]), components, inputs)
         instance = self._instance(stage, name, params or {})
         spec = spec_of(instance)

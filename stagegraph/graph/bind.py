@@ -79,7 +79,7 @@ def attempt(
         binder.locations(),
     )
     wanted = drafts.outputs.values() if outputs is None else [drafts.outputs.get(name, name) for name in outputs]
-    found = in_order(list(dict.fromkeys(binder.faults)))  # a graph that is embedded twice is read twice
+    found = in_order(_once(binder.faults))
     return Attempt(graph, tuple(found), frozenset(needed(drafts, wanted)) if found else frozenset())
 
 
@@ -100,6 +100,21 @@ class _Binder(Faults):
     def locations(self) -> dict[str, Location | None]:
         """Where the params of each component were written."""
         return {name: self._locate(("components", name, "params"), False) for name in self._drafts.components}
+
+    def add(self, path: Path, code: str, what: str, why: str = "", fix: str = "", at_key: bool = False) -> None:
+        """Something is wrong; what stands in the file of an embedded graph is named as it is there."""
+        within = self._within(path)
+        if within:
+            what, why, fix = (text.replace(f"{within}/", "") for text in (what, why, fix))
+        super().add(path, code, what, why, fix, at_key)
+
+    def _within(self, path: Path) -> str:
+        """The embedded graph in whose file something was written; empty if it was in the outermost."""
+        name = str(path[1]).rpartition("/")[0] if len(path) > 1 else ""
+        if not name:
+            return ""
+        here, whole = self._locate_node(path, False), self._whole(path[:1], False)
+        return name if here is not None and whole is not None and here.file != whole.file else ""
 
     def _locate_node(self, path: Path, at_key: bool) -> Location | None:
         """Nodes and components of an embedded graph stand in the file of that graph."""
@@ -155,6 +170,10 @@ class _Binder(Faults):
         if not isinstance(wire, list):
             source = self._producer(path, draft, port, wire)
             return (source,) if source is not None and draft.spec.inputs[port].variadic else source
+        if not draft.spec.inputs[port].variadic and not wire:
+            what = f"{draft.name} ({draft.spec.id}): nothing feeds the input {draft.spec.inputs[port]}"
+            self.add(path, "missing_input", what, "the list is empty", self._providers(draft, port))
+            return None
         if not draft.spec.inputs[port].variadic:
             what = f"the input {port} of node {draft.name} is fed from {len(wire)} places"
             self.add(path, "duplicate_producer", what, f"{draft.spec.id} takes one value there", "keep one of them")
@@ -264,9 +283,12 @@ class _Binder(Faults):
             return Ref(node, next(iter(spec.outputs)))
         if port in spec.outputs:
             return Ref(node, port)
+        if not spec.outputs:
+            self.add(path, "unknown_port", f"{node} ({spec.id}) has no outputs")
+            return None
         if not dot:
-            code, what = "ambiguous_port", f"{node} ({spec.id}) has {len(spec.outputs) or 'no'} outputs, so name one"
-            fix = f"write {' or '.join(f'{node}.{name}' for name in spec.outputs)}" if spec.outputs else ""
+            code, what = "ambiguous_port", f"{node} ({spec.id}) has {len(spec.outputs)} outputs, so name one"
+            fix = f"write {' or '.join(f'{node}.{name}' for name in spec.outputs)}"
         else:
             code, what, fix = "unknown_port", f'{node} ({spec.id}) has no output "{port}"', suggest(port, spec.outputs)
         self.add(path, code, what, f"its outputs: {listed(spec.outputs)}", fix)
@@ -279,24 +301,40 @@ class _Binder(Faults):
             output = next(iter(exports))
         if output in exports:
             return self._ref(path, exports[output])
-        code = "unknown_port" if output else "ambiguous_port"
-        what = (
-            f'{name} has no output "{output}"' if output else f"{name} has {len(exports) or 'no'} outputs, so name one"
-        )
-        fix = suggest(output, exports) if output else f"write {' or '.join(f'{name}.{e}' for e in exports)}"
-        self.add(path, code, what, f"its outputs: {named(exports)}", fix if exports else "")
+        if not exports:
+            self.add(path, "unknown_port", f"{name} has no outputs")
+        elif output:
+            what, why = f'{name} has no output "{output}"', f"its outputs: {named(exports)}"
+            self.add(path, "unknown_port", what, why, suggest(output, exports))
+        else:
+            what, why = f"{name} has {len(exports)} outputs, so name one", f"its outputs: {named(exports)}"
+            self.add(path, "ambiguous_port", what, why, f"write {' or '.join(f'{name}.{e}' for e in exports)}")
         return None
 
     def _check_type(self, path: Path, draft: Draft, port: str, ref: Ref) -> None:
-        wanted, given = self._wanted(draft, port), self._type(ref)
+        gate = draft.gates.get(port)
+        if gate is not None and gate.inputs[gate.port].type is Any:
+            gate = None
+        # Behind a gate the wire was checked when the embedded graph was read
+        wanted = self._wanted(draft, port) if gate is None else gate.inputs[gate.port].type
+        given = self._type(ref)
         if accepts(wanted, given):
             return
-        what = f"{ref} is {type_name(given)}, but {draft.name}.{port} takes {type_name(wanted)}"
-        why = f"{draft.name} ({draft.spec.id}) takes: {listed(draft.spec.inputs)}"
+        if gate is None:
+            target, takes = f"{draft.name}.{port}", f"{draft.name} ({draft.spec.id}) takes: {listed(draft.spec.inputs)}"
+            fix = self._providers(draft, port, wanted)
+        else:
+            inputs = named(f"{i.name} {type_name(i.type)}" for i in gate.inputs.values())
+            target, takes = f"{gate.graph}.{gate.port}", f"{gate.graph} ({gate.title}) takes: {inputs}"
+            fix = self._providers(draft, gate.port, wanted)
         if ref.node != INPUTS:
             source = self._drafts.nodes[ref.node].spec
-            why += f"; {ref.node} ({source.id}) gives: {listed(source.outputs)}"
-        self.add(path, "type_mismatch", what, why, self._providers(draft, port))
+            takes += f"; {ref.node} ({source.id}) gives: {listed(source.outputs)}"
+        if gate is None and accepts(list_of(wanted), given):
+            others = f"; or {fix}" if fix.startswith("wire") else ""
+            fix = f"take its items with map: [{port}]{others}"
+        what = f"{ref} is {type_name(given)}, but {target} takes {type_name(wanted)}"
+        self.add(path, "type_mismatch", what, takes, fix)
 
     def _type(self, ref: Ref) -> Any:
         if ref.node == INPUTS:
@@ -305,17 +343,32 @@ class _Binder(Faults):
         type_ = draft.spec.outputs[ref.port].type
         return list_of(type_) if draft.map else type_
 
-    def _providers(self, draft: Draft, port: str) -> str:
-        """What in this graph could feed a port of a node."""
-        wanted = self._wanted(draft, port)
+    def _providers(self, draft: Draft, port: str, wanted: Any = None) -> str:
+        """What in this graph could feed a port of a node, or of the embedded graph that it stands in."""
+        wanted = self._wanted(draft, port) if wanted is None else wanted
         if wanted is Any:
             return ""
-        refs = [Ref(INPUTS, i.name) for i in self._drafts.inputs.values() if i.type is not Any]
-        refs += [Ref(d.name, name) for d in self._drafts.nodes.values() if d is not draft for name in d.spec.outputs]
-        fitting = [str(ref) for ref in refs if self._type(ref) is not Any and accepts(wanted, self._type(ref))]
+        level = self._within(("nodes", draft.name, "inputs", port))
+        offers = {str(ref): ref for ref in (() if level else (Ref(INPUTS, name) for name in self._drafts.inputs))}
+        for other in self._drafts.nodes.values():
+            if other is not draft and other.name.rpartition("/")[0] == level:
+                offers |= {str(ref): ref for ref in (Ref(other.name, name) for name in other.spec.outputs)}
+        for name, exports in self._drafts.subgraphs.items():
+            if name.rpartition("/")[0] == level and not draft.name.startswith(f"{name}/"):
+                known = {f"{name}.{output}": self._known(text) for output, text in exports.items()}
+                offers |= {text: ref for text, ref in known.items() if ref is not None}
+        types = {text: self._type(ref) for text, ref in offers.items()}
+        fitting = [text for text, type_ in types.items() if type_ is not Any and accepts(wanted, type_)]
         if fitting:
             return f"wire {port}: {' or '.join(fitting[:4])}"
         return f"add a stage or an input that gives {type_name(wanted)}"
+
+    def _known(self, text: str) -> Ref | None:
+        """The producer that a reference names, if it names one plainly."""
+        node, _, port = text.partition(".")
+        draft = self._drafts.nodes.get(node)
+        outputs = list(draft.spec.outputs) if draft is not None else []
+        return Ref(node, port or outputs[0]) if port in outputs or (not port and len(outputs) == 1) else None
 
     def _unknown_input(self, draft: Draft, port: str) -> None:
         spec = draft.spec
@@ -400,6 +453,11 @@ def needed(drafts: Drafts, wanted: Iterable[str]) -> set[str]:
         elif (meant := nearest(name, names(drafts, name))) is not None:
             waiting.append(f"{meant}.{output}")
     return found
+
+
+def _once(faults: Iterable[Fault]) -> list[Fault]:
+    """Each fault once: a graph that is embedded is looked at alone, and wherever it is used."""
+    return list({(f.code, f.what, f.location or f.where): f for f in reversed(list(faults))}.values())[::-1]
 
 
 def _feeds(node: Node, producer: str) -> Iterator[tuple[str, Ref]]:

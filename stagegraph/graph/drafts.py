@@ -23,9 +23,22 @@ Wire = str | Value | list[str | Value]
 Place = Callable[[Path, bool], Location | None]
 
 
+@attrs.frozen
+class Gate:
+    """An input of an embedded graph, through which something comes from outside: the graph, by its names, and which."""
+
+    graph: str
+    title: str
+    inputs: Mapping[str, Input] = attrs.field(repr=False)
+    port: str
+
+
 @attrs.define
 class Draft:
-    """A node before it is bound: its wires are references as written, `components` is argument -> component name."""
+    """A node before it is bound: its wires are references as written, `components` is argument -> component name.
+
+    `gates` are the inputs of its graph through which its own are fed, where that graph is embedded in another.
+    """
 
     name: str
     spec: StageSpec
@@ -36,6 +49,7 @@ class Draft:
     map: tuple[str, ...] = ()
     timeout: float | None = None
     retry: Retry | None = None
+    gates: dict[str, Gate] = attrs.field(factory=dict, eq=False, repr=False)
     place: Place | None = attrs.field(default=None, eq=False, repr=False)
 
 
@@ -113,9 +127,14 @@ def embed(
             return f"{name}/{wire}"
         return Value(inner.inputs[port].default)
 
+    def gates(draft: Draft) -> dict[str, Gate]:
+        kept = {port: attrs.evolve(gate, graph=f"{name}/{gate.graph}") for port, gate in draft.gates.items()}
+        return kept | {port: Gate(name, inner.name, inner.inputs, fed) for port, fed in fed_from_outside(draft)}
+
     for node, draft in inner.nodes.items():
         outer.nodes[f"{name}/{node}"] = attrs.evolve(
             draft,
+            gates=gates(draft),
             name=f"{name}/{node}",
             wires={port: outside(wire) for port, wire in draft.wires.items()},
             components={argument: replaced.get(c, c) for argument, c in _chosen(draft, inner).items()},
@@ -126,6 +145,13 @@ def embed(
     outer.subgraphs[name] = {output: _reference(outside(ref)) for output, ref in inner.outputs.items()}
     for (kind, part), fed in inner.lost.items():
         outer.lost[kind, f"{name}/{part}"] = tuple(references(map(outside, fed)))
+
+
+def fed_from_outside(draft: Draft) -> Iterator[tuple[str, str]]:
+    """The ports of a node that an input of its graph feeds, and the name of that input."""
+    for port, wire in draft.wires.items():
+        if isinstance(wire, str) and wire.startswith(f"{INPUTS}."):
+            yield port, wire.removeprefix(f"{INPUTS}.")
 
 
 def wrong_wires(name: str, inner: Drafts, wires: Mapping[str, Wire]) -> Iterator[tuple[str, Fault]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -10,17 +10,19 @@ from stagegraph import manifest as manifests
 from stagegraph.components import ComponentSpec
 from stagegraph.errors import Fault, GraphError, Location, ManifestError, suggest
 from stagegraph.graph.bind import Attempt, attempt, bind
-from stagegraph.graph.drafts import Draft, Drafts, Place, Wire, embed, references, wrong_wires
+from stagegraph.graph.drafts import Draft, Drafts, Place, embed, fed_from_outside, references, wrong_wires
 from stagegraph.graph.faults import Faults
 from stagegraph.graph.values import INPUTS, Graph, Input
 from stagegraph.manifest import ComponentDecl, InputDecl, Manifest, NodeDecl
 from stagegraph.ports import REQUIRED
 from stagegraph.registry import Registry
-from stagegraph.serde import Path, Problem, StructureError, dotted, structure
+from stagegraph.serde import Path, Problem, StructureError, structure
 from stagegraph.stages import StageSpec
 
 #: How deep graphs may be nested in graphs.
 MAX_DEPTH = 16
+#: A reference that leads nowhere, and of which that has been told.
+NOWHERE = f"{INPUTS}./"
 
 
 def build(manifest: Manifest, registry: Registry) -> Graph:
@@ -130,19 +132,16 @@ class _Reader(Faults):
             self.adopt((*path, "graph"), found)
             return
         inner, faults = read(found, self._registry, self._within)
-        self.faults += faults
         for draft in inner.nodes.values():
             if draft.place is None:
                 draft.place = _place_in(found, "nodes", draft.name)
         for component in inner.components:
             inner.places.setdefault(component, _place_in(found, "components", component))
-        lost = {component for kind, component in inner.lost if kind == "components"}
-        self._inner_inputs(name, found, inner)
-        unknown = [c for c in declaration.components if c not in inner.components and c not in lost]
-        for component in unknown:
-            what = f'{name} ({inner.name}) has no component "{component}"'
-            fix = suggest(component, inner.components)
-            self.add((*path, "components", component), "unknown_component", what, fix=fix, at_key=True)
+        # On its own first, so that what is wrong in it is told in its own words, and once
+        tried = attempt(inner, locate=found.locate, faults=faults)
+        self.faults += (f for f in tried.faults if f.code != "missing_component")  # the outer graph may have it
+        inner.outputs = {out: ref if out in tried.graph.outputs else NOWHERE for out, ref in inner.outputs.items()}
+        self._inner_components(path, declaration, inner, outer)
         for port, fault in wrong_wires(name, inner, declaration.inputs):
             if fault.code == "missing_input":
                 self.adopt(path, fault)
@@ -155,19 +154,23 @@ class _Reader(Faults):
                 self.adopt((*path, "inputs") if declaration.inputs else path, fault)
             return
         for node, draft in inner.nodes.items():
-            fed = {port: outer_port for port, outer_port in _fed(draft) if outer_port in declaration.inputs}
+            fed = {port: source for port, source in fed_from_outside(draft) if source in declaration.inputs}
             if fed and draft.place is not None:
                 outer.nodes[f"{name}/{node}"].place = _place_outside(self._manifest, name, fed, draft.place)
 
-    def _inner_inputs(self, name: str, found: Manifest, inner: Drafts) -> None:
-        """Wires to inputs that an embedded graph does not have; once it is embedded nobody knows what they meant."""
-        for path, wire in _wires(found):
-            for reference in references([wire]):
-                node, _, port = reference.partition(".")
-                if node == INPUTS and port not in inner.inputs:
-                    what = f'{found.name} has no input "{port}"'
-                    fix = suggest(port, inner.inputs) if inner.inputs else "declare it under inputs"
-                    self.faults.append(Fault("unknown_input", what, dotted(path), "", fix, found.locate(path)))
+    def _inner_components(self, path: Path, declaration: NodeDecl, inner: Drafts, outer: Drafts) -> None:
+        """Check which components an embedded graph is to use in place of its own."""
+        lost = {component for kind, component in inner.lost if kind == "components"}
+        for component, chosen in declaration.components.items():
+            place = (*path, "components", component)
+            if component not in inner.components and component not in lost:
+                what = f'{path[1]} ({inner.name}) has no component "{component}"'
+                fix = suggest(component, inner.components) if inner.components else "it has no components"
+                self.add(place, "unknown_component", what, fix=fix, at_key=True)
+            elif chosen not in self._manifest.components:
+                fix = suggest(chosen, self._manifest.components)
+                self.add(place, "unknown_component", f'the graph has no component "{chosen}"', fix=fix)
+                outer.lost["components", chosen] = ()
 
     def _find(self, name: str) -> Manifest | Fault:
         """The manifest that a node names: a file beside this one, or a shipped one."""
@@ -180,8 +183,11 @@ class _Reader(Faults):
         try:
             found = manifests.load(path)
         except ManifestError as error:
-            self.faults += error.faults
-            return Fault("unknown_manifest", f'the graph "{name}" cannot be read', fix="see the other errors")
+            if error.code != "unknown_manifest":
+                self.faults += error.faults
+                return Fault("unknown_manifest", f'the graph "{name}" cannot be read', fix="see the other errors")
+            reason = error.faults[0].what.rpartition(": ")[2]
+            return Fault("unknown_manifest", f'the graph "{name}" cannot be read: {reason}', why=f"the path is {path}")
         if _identity(found) in self._within:
             chain = " -> ".join([*self._within, _identity(found)])
             return Fault("cycle", f'the graph "{name}" contains itself', why=chain, fix="graphs cannot be recursive")
@@ -218,21 +224,6 @@ class _Reader(Faults):
 
 def _identity(manifest: Manifest) -> str:
     return str(FilePath(manifest.document.file).resolve()) if manifest.document is not None else manifest.name
-
-
-def _wires(manifest: Manifest) -> Iterator[tuple[Path, Wire | bool]]:
-    """Every wire of a manifest, with its path."""
-    for name, node in manifest.nodes.items():
-        yield from ((("nodes", name, INPUTS, port), wire) for port, wire in node.inputs.items())
-        yield ("nodes", name, "when"), node.when
-    yield from ((("outputs", name), reference) for name, reference in manifest.outputs.items())
-
-
-def _fed(draft: Draft) -> Iterator[tuple[str, str]]:
-    """The ports of a node that an input of its graph feeds, and the name of that input."""
-    for port, wire in draft.wires.items():
-        if isinstance(wire, str) and wire.startswith(f"{INPUTS}."):
-            yield port, wire.removeprefix(f"{INPUTS}.")
 
 
 def _place_outside(outer: Manifest, name: str, fed: Mapping[str, str], inner: Place) -> Place:

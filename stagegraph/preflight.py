@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import attrs
 
 from stagegraph import graph as graphs
 from stagegraph import plan as plans
-from stagegraph.components import faults_of, part_facts_of
+from stagegraph.components import component_spec_of, faults_of, part_facts_of
 from stagegraph.errors import ComponentError, Fault, GraphError, Location, PlanError, StagegraphError
 from stagegraph.facts import FactError, Facts, facts_of, faults_of_stage, files_of
 from stagegraph.graph import Graph, Node, Ref, in_order
@@ -116,8 +117,21 @@ def _components(graph: Graph, nodes: Sequence[Node]) -> Iterator[Fault]:
     for ref in dict.fromkeys(ref for node in nodes for ref in node.lent.values()):
         parts[ref.component].append(ref.part)
     for name, wanted in parts.items():
-        for fault in faults_of(graph.components[name], wanted):
+        component = graph.components[name]
+        who = f"check of component {name} ({component_spec_of(component).kind})"
+        for fault in _told(who, functools.partial(faults_of, component, wanted)):
             yield _found_at(fault, graph.locations.get(name), f"components.{name}")
+
+
+def _told(who: str, ask: Callable[[], Iterable[Fault]]) -> list[Fault]:
+    """What a plugin has to say; that it fails at it is a fault too."""
+    try:
+        return list(ask())
+    except StagegraphError as error:
+        return list(error.faults)
+    except Exception as error:
+        what = f"{who} failed: {type(error).__name__}: {error}"
+        return [Fault("invalid_stage", what, fix="tell the author of its plugin")]
 
 
 def _found_at(fault: Fault, location: Location | None, where: str) -> Fault:
@@ -130,22 +144,32 @@ def _found_at(fault: Fault, location: Location | None, where: str) -> Fault:
 
 def _stages(nodes: Sequence[Node]) -> Iterator[Fault]:
     for node in nodes:
-        yield from (_found_at(fault, node.location, f"nodes.{node.name}") for fault in faults_of_stage(node.stage))
+        who = f"check of {node.name} ({node.spec.id})"
+        for fault in _told(who, functools.partial(faults_of_stage, node.stage)):
+            yield _found_at(fault, node.location, f"nodes.{node.name}")
 
 
 def _files(nodes: Sequence[Node]) -> Iterator[Fault]:
     writers: dict[str, Node] = {}
     for node in nodes:
-        for file in files_of(node.stage):
+        who = f"writes of {node.name} ({node.spec.id})"
+        for fault in _told(who, functools.partial(_file_faults, node, writers)):
+            yield _at(node, fault)
+
+
+def _file_faults(node: Node, writers: dict[str, Node]) -> Iterator[Fault]:
+    for file in files_of(node.stage):
+        try:
             real = os.path.realpath(file)
-            other = writers.setdefault(real, node)
-            if other is not node:
-                what = f"{other.name} and {node.name} both write {file}"
-                yield _at(node, Fault("duplicate_producer", what, fix="give one of them another path"))
             why = _cannot_write(Path(real))
-            if why:
-                what = f"{node.name} cannot write {file}"
-                yield _at(node, Fault("unwritable", what, why=why, fix="give another path"))
+        except (OSError, ValueError) as error:  # a name that is too long, or no name at all
+            real, why = file, str(error)
+        other = writers.setdefault(real, node)
+        if other is not node:
+            what = f"{other.name} and {node.name} both write {file}"
+            yield Fault("duplicate_producer", what, fix="give one of them another path")
+        if why:
+            yield Fault("unwritable", f"{node.name} cannot write {file}", why=why, fix="give another path")
 
 
 def _cannot_write(path: Path) -> str:
@@ -184,6 +208,9 @@ class Known:
                 made = facts_of(node.stage, self.of(node))
             except FactError as error:
                 self.faults.append(_at(node, _mismatch(node, error)))
+            except Exception as error:
+                what = f"facts of {node.name} ({node.spec.id}) failed: {type(error).__name__}: {error}"
+                self.faults.append(_at(node, Fault("invalid_stage", what, fix="tell the author of its plugin")))
             else:
                 self.values |= {Ref(node.name, port): told for port, told in made.items()}
 

@@ -66,6 +66,8 @@ def attempt(
     binder = _Binder(drafts, locate, list(faults or ()))
     nodes = {name: binder.node(draft) for name, draft in drafts.nodes.items()}
     refs = binder.outputs()
+    for path, text in drafts.loose.items():
+        binder.look_up(path, text)
     binder.check_residency()
     order = binder.order(nodes)
     graph = Graph(
@@ -257,6 +259,10 @@ class _Binder(Faults):
         why = "; ".join(_abridged(hops))
         path = ("nodes", names[0], "when") if first == "when" else ("nodes", names[0], "inputs", first)
         self.add(path, "cycle", what, why, "cut one of these wires")
+
+    def look_up(self, path: Path, text: str) -> None:
+        """Whether a reference leads somewhere, whatever it feeds."""
+        self._ref(path, text)
 
     def _ref(self, path: Path, text: str) -> Ref | None:
         """The producer that a reference names; None, and a fault, if there is none."""

@@ -61,6 +61,7 @@ class Drafts:
         subgraphs: for each embedded graph, what its outputs refer to.
         places: where parts of the components of embedded graphs were written, by component.
         lost: what could not be made, by its path, and the references that it was fed.
+        loose: these references by the path where each was written; of embedded graphs they have been looked at.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Drafts:
     residency: dict[str, Residency | Mapping[str, Residency]] = attrs.field(factory=dict)
     places: dict[str, Place] = attrs.field(factory=dict, eq=False, repr=False)
     lost: dict[Path, tuple[str, ...]] = attrs.field(factory=dict, eq=False, repr=False)
+    loose: dict[Path, str] = attrs.field(factory=dict, eq=False, repr=False)
 
 
 def references(wires: Iterable[Wire | bool]) -> Iterator[str]:

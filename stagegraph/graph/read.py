@@ -71,6 +71,7 @@ def read(manifest: Manifest, registry: Registry, _within: tuple[str, ...] = ()) 
     for name, node in manifest.nodes.items():
         if name not in drafts.nodes and name not in drafts.subgraphs:
             drafts.lost["nodes", name] = tuple(references([*node.inputs.values(), node.when]))
+            drafts.loose |= _references(name, node)
     for name in manifest.components.keys() - drafts.components.keys():
         drafts.lost["components", name] = ()
     return drafts, reader.faults
@@ -224,6 +225,16 @@ class _Reader(Faults):
 
 def _identity(manifest: Manifest) -> str:
     return str(FilePath(manifest.document.file).resolve()) if manifest.document is not None else manifest.name
+
+
+def _references(name: str, node: NodeDecl) -> dict[Path, str]:
+    """What a node refers to, by the path where it does."""
+    found: dict[Path, str] = {("nodes", name, "when"): node.when} if isinstance(node.when, str) else {}
+    for port, wire in node.inputs.items():
+        path = ("nodes", name, INPUTS, port)
+        parts = {(*path, i): part for i, part in enumerate(wire)} if isinstance(wire, list) else {path: wire}
+        found |= {at: part for at, part in parts.items() if isinstance(part, str)}
+    return found
 
 
 def _place_outside(outer: Manifest, name: str, fed: Mapping[str, str], inner: Place) -> Place:

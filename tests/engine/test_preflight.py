@@ -299,3 +299,57 @@ def test_values_that_are_missing_are_told_with_what_the_machine_lacks(run: Calla
     assert [fault.code for fault in error.value.faults] == [
         *("unknown_input", "missing_input", "invalid_type", "flight.format")
     ]
+
+
+FIX = "  fix: tell the author of its plugin"
+
+
+@pytest.mark.parametrize("method", ["check", "writes", "facts"])
+def test_a_stage_that_fails_to_say_something_is_named(method: str) -> None:
+    """It is a mistake of its plugin; the other faults are told as well."""
+
+    class Failing:
+        def check(self) -> Iterable[Fault]:
+            """Fail if it is to."""
+            return self.fail("check")
+
+        def writes(self) -> Iterable[str]:
+            """Fail if it is to."""
+            return self.fail("writes")
+
+        def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
+            """Fail if it is to."""
+            self.fail("facts")
+            return {}
+
+        def fail(self, name: str) -> list[str]:
+            """As a plugin may."""
+            if name == method:
+                raise KeyError("width")
+            return []
+
+    @sg.stage("flight.failing", version=1)
+    class Stage(Failing):
+        """Fail before it runs."""
+
+        def run(self, text: str) -> str:
+            """Never."""
+            return text
+
+    registry = Registry.of(Size, Half, Save, Model, Stage)
+    text = BROKEN.replace("flight.half", "flight.failing").replace("here", "absent")
+    report = examine(manifests.loads(text, "m.yaml"), registry)
+    assert [str(fault) for fault in report.faults] == [
+        f"m.yaml:6:3: error[invalid_stage]: {method} of half (flight.failing) failed: KeyError: 'width'\n{FIX}",
+        "m.yaml:7:3: error[flight.format]: a.doc is no text file\n  fix: use .txt",
+    ]
+
+
+@pytest.mark.parametrize("path", ["x" * 5000 + ".txt", "a\0.txt"])
+def test_a_path_that_no_file_can_have_is_told(path: str) -> None:
+    """Before the system refuses it in the middle of a run."""
+    g = sg.Graph("odd", registry=REGISTRY)
+    g.output("file", g.add(Save(path=path), text=g.input("text", str)))
+    with pytest.raises(GraphError) as error:
+        preflight(g.plan())
+    assert [fault.code for fault in error.value.faults] == ["unwritable"]

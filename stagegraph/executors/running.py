@@ -33,6 +33,9 @@ if TYPE_CHECKING:  # runs that keep nothing do without the store
 _ABSENT: Final = object()
 """The value of a slot that nobody has filled."""
 
+_RESTARTS: Final = 3
+"""How often a run begins again because the store has lost what it had when the run began."""
+
 
 class _Skipped:
     """The value of an output whose node did not run; knows the condition that did not hold."""
@@ -103,6 +106,7 @@ class Running:
         self._on_event = on_event
         self._telling = threading.Lock()
         self._warned: set[Fault] = set()
+        self._restarts = 0
         self._pool = pool
         self._directory = directory
         self._inputs = inputs
@@ -129,11 +133,12 @@ class Running:
         self._identities: list[str | None] = []
         self.foresight: Foresight | None = None
         if self._cache is not None:
-            from stagegraph.executors.foresight import foresee
+            from stagegraph.executors.foresight import Foresight, foresee
 
             cache = self._cache
             self._identities = [cache.input_key(v) if v is not _ABSENT else None for v in self._values]
-            self.foresight = foresee(plan, cache, self._identities)
+            # A store that loses things as fast as they are looked for is not looked ahead in
+            self.foresight = foresee(plan, cache, self._identities) if self._restarts < _RESTARTS else Foresight()
 
     # From beginning to end
 
@@ -145,6 +150,7 @@ class Running:
 
     def restart(self) -> None:
         """Begin again, because of a `StaleError`."""
+        self._restarts += 1
         self._lending.close()
         self._set_up()
 

@@ -283,6 +283,28 @@ def test_a_store_that_fails_costs_only_what_it_keeps(caching: Caching, lanes: La
     assert calls() == ["save"]
 
 
+class Forgetful:
+    """A store that has everything until somebody asks for it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def get(self, name: str) -> None:
+        """It has just been removed."""
+        self._store.remove(name)
+
+
+def test_a_store_that_loses_everything_does_not_keep_a_run_from_its_end(caching: Caching, lanes: Lanes | None) -> None:
+    """It begins again a few times, and then does without looking ahead."""
+    graph().run(a="x", b="y", lanes=lanes, caching=caching)
+    for _ in range(3):
+        forgetful = attrs.evolve(caching, store=Forgetful(caching.store), recorded=False)
+        assert graph().run(a="x", b="y", lanes=lanes, caching=forgetful)["text"] == "X! Y! end"
+
+
 def test_a_checkpoint_that_cannot_be_read_is_a_warning(caching: Caching, lanes: Lanes | None) -> None:
     """The stage starts from the beginning."""
     g = sg.Graph("count")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -29,11 +30,13 @@ def fill(model: nn.Module) -> None:
     """Give every entry of the state dict hashed values of a sensible scale; norm weights are about 1."""
     state = model.state_dict()
     for stream, (name, old) in enumerate(sorted(state.items())):
-        if name.endswith("timestep_scale_multiplier"):
+        if name.endswith(("timestep_scale_multiplier", ".filter", ".kernel")):
             continue
         u = hashed(old.shape, stream)
         if name.endswith("latents_std") or (old.ndim == 1 and name.endswith("weight")):
             u = 1 + 0.1 * u
+        elif name.endswith("mel_basis"):
+            u = u.abs() / math.sqrt(old.shape[1])
         elif old.ndim <= 1:
             u = 0.1 * u
         else:
@@ -48,3 +51,13 @@ def summary(x: Tensor) -> list[float]:
     n = len(flat)
     picked = flat[[0, 1, n // 3, n // 2, n - 2, n - 1]].tolist()
     return [flat.double().sum().item(), flat.double().abs().mean().item(), *picked]
+
+
+def assert_golden(x: Tensor, shape: list[int], total: float, magnitude: float, *elements: float) -> None:
+    """Compare with a record of six significant digits."""
+    assert list(x.shape) == shape
+    got_total, got_magnitude, *got = summary(x)
+    assert got == pytest.approx(elements, rel=2e-5, abs=1e-5)
+    assert got_magnitude == pytest.approx(magnitude, rel=1e-5)
+    # A sum cancels, so its error is that of its terms.
+    assert got_total == pytest.approx(total, rel=1e-5, abs=1e-6 * magnitude * x.numel())

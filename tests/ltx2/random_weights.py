@@ -7,19 +7,24 @@ import math
 import torch
 from torch import Tensor, nn
 
+#: What a checkpoint holds beside weights.
+CONSTANTS = ("timestep_scale_multiplier", ".filter", ".kernel")
+
 
 def randomize(model: nn.Module, seed: int = 0) -> None:
     """Give every entry of the state dict random values that keep activations near 1; nothing stays 0 or exactly 1."""
     generator = torch.Generator().manual_seed(seed)
     state = model.state_dict()
     for name, old in state.items():
-        if name.endswith("timestep_scale_multiplier"):
+        if name.endswith(CONSTANTS):
             continue
         u = torch.randn(old.shape, generator=generator)
         if name.endswith(("latents_std", "norm_q.weight", "norm_k.weight")):
             u = 1 + 0.2 * u.clamp(-2, 2)
         elif "table" in name:
             u = 0.5 * u
+        elif name.endswith("mel_basis"):
+            u = u.abs() / math.sqrt(old.shape[1])
         elif old.ndim <= 1:
             u = 0.2 * u
         else:

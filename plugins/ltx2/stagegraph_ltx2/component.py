@@ -19,12 +19,13 @@ from stagegraph_ltx2.model.config import (
     ConnectorsConfig,
     TransformerConfig,
     VideoVAEConfig,
-    VocoderConfig,
+    read_vocoder,
 )
 
 if TYPE_CHECKING:
     import torch
 
+C = TypeVar("C")
 M = TypeVar("M", bound="torch.nn.Module")
 
 #: Part -> the folders of a checkpoint that it is made of.
@@ -130,35 +131,35 @@ class LTX2Checkpoint:
         """Hidden states to what the transformer reads."""
         from stagegraph_ltx2.model.connectors import TextConnectors
 
-        return parts.Connectors(self._load("connectors", ConnectorsConfig, TextConnectors))
+        return parts.Connectors(self._load("connectors", ConnectorsConfig.from_dict, TextConnectors))
 
     @part
     def transformer(self) -> parts.Transformer:
         """The denoiser."""
         from stagegraph_ltx2.model.transformer import AudioVideoTransformer
 
-        return parts.Transformer(self._load("transformer", TransformerConfig, AudioVideoTransformer))
+        return parts.Transformer(self._load("transformer", TransformerConfig.from_dict, AudioVideoTransformer))
 
     @part
     def video_vae(self) -> parts.VideoVAE:
         """Video latents to pixels."""
         from stagegraph_ltx2.model.video_vae import VideoVAE
 
-        return parts.VideoVAE(self._load("vae", VideoVAEConfig, VideoVAE))
+        return parts.VideoVAE(self._load("vae", VideoVAEConfig.from_dict, VideoVAE))
 
     @part
     def audio_vae(self) -> parts.AudioVAE:
         """Audio latents to mel spectrograms."""
         from stagegraph_ltx2.model.audio_vae import AudioVAE
 
-        return parts.AudioVAE(self._load("audio_vae", AudioVAEConfig, AudioVAE))
+        return parts.AudioVAE(self._load("audio_vae", AudioVAEConfig.from_dict, AudioVAE))
 
     @part
     def vocoder(self) -> parts.Vocoder:
         """Mel spectrograms to sound."""
-        from stagegraph_ltx2.model.vocoder import Vocoder
+        from stagegraph_ltx2.model.wideband_vocoder import build_vocoder
 
-        return parts.Vocoder(self._load("vocoder", VocoderConfig, Vocoder))
+        return parts.Vocoder(self._load("vocoder", read_vocoder, build_vocoder))
 
     def _placement(self) -> tuple[torch.device, torch.dtype]:
         from stagegraph_ltx2.checkpoint.device import resolve_device, resolve_dtype
@@ -166,13 +167,13 @@ class LTX2Checkpoint:
         device = resolve_device(self.device)
         return device, resolve_dtype(self.dtype, device)
 
-    def _load(self, folder: str, config_type: Any, module: Callable[[Any], M]) -> M:
+    def _load(self, folder: str, read: Callable[[Mapping[str, Any]], C], module: Callable[[C], M]) -> M:
         from stagegraph_ltx2.checkpoint.load import load_module
         from stagegraph_ltx2.errors import failure
 
         files = self.checkpoint.component(folder)
         try:
-            config = config_type.from_dict(files.config)
+            config = read(files.config)
         except ConfigError as error:
             raise failure("bad_config", str(error), where=files.config_path) from error
         device, dtype = self._placement()

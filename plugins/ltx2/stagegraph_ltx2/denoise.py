@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from stagegraph_ltx2.guidance import euler_step, guide, velocity_to_x0, x0_to_velocity
+from stagegraph_ltx2.model.conditions import Rotary, Text, Timesteps
 from stagegraph_ltx2.model.positions import audio_positions, video_positions
-from stagegraph_ltx2.model.transformer import AudioVideoTransformer, Rotary
+from stagegraph_ltx2.model.transformer import AudioVideoTransformer
 from stagegraph_ltx2.values import LatentState, TextContext
 
 TIMESTEPS = 1000
@@ -73,9 +74,10 @@ def denoise(
         audio_positions(state.size.audio(), device),
     )
     texts = [text] if negative is None or not guidance.needed else [text, negative]
-    contexts = [torch.cat([t.video for t in texts]).to(device), torch.cat([t.audio for t in texts]).to(device)]
+    contexts = torch.cat([t.video for t in texts]), torch.cat([t.audio for t in texts])
+    prompts = model.text(*(context.to(model.proj_in.weight) for context in contexts), ahead=True)
     for step, (sigma, next_sigma) in enumerate(pairwise(sigmas[start:]), start + 1):
-        x0 = _estimate(model, video, audio, contexts, sigma, rotary, guidance)
+        x0 = _estimate(model, video, audio, prompts, sigma, rotary, guidance)
         video = euler_step(video, x0_to_velocity(video, x0[0], sigma), sigma, next_sigma)
         audio = euler_step(audio, x0_to_velocity(audio, x0[1], sigma), sigma, next_sigma)
         on_step(step, len(sigmas) - 1, video, audio)
@@ -86,25 +88,21 @@ def _estimate(
     model: AudioVideoTransformer,
     video: Tensor,
     audio: Tensor,
-    contexts: Sequence[Tensor],
+    prompts: Text,
     sigma: float,
     rotary: Rotary,
     guidance: Guidance,
 ) -> tuple[Tensor, Tensor]:
     """The guided estimate of the clean latents. Prompt and negative prompt go through the model as one batch."""
     dtype = model.proj_in.weight.dtype
-    passes = len(contexts[0]) // len(video)
-    timestep = torch.full((len(contexts[0]),), sigma * TIMESTEPS, device=video.device)
+    passes = len(prompts.video) // len(video)
+    timestep = torch.full((len(prompts.video),), sigma * TIMESTEPS, device=video.device)
     velocities = model(
         video.to(dtype).repeat(passes, 1, 1),
         audio.to(dtype).repeat(passes, 1, 1),
-        contexts[0].to(dtype),
-        contexts[1].to(dtype),
-        timestep,
-        timestep,
+        prompts,
+        Timesteps.alike(timestep),
         rotary,
-        video_cross_timestep=timestep,
-        audio_cross_timestep=timestep,
     )
     estimates = []
     for x, velocity, scale in zip((video, audio), velocities, (guidance.video, guidance.audio), strict=True):

@@ -8,7 +8,7 @@ import attrs
 
 if TYPE_CHECKING:
     from stagegraph_ltx2 import text_encoder
-    from stagegraph_ltx2.model import audio_vae, connectors, transformer, video_vae, vocoder
+    from stagegraph_ltx2.model import audio_vae, connectors, transformer, video_vae, vocoder, wideband_vocoder
 
 
 @attrs.frozen(eq=False)
@@ -50,4 +50,4 @@ class AudioVAE:
 class Vocoder:
     """Mel spectrograms to sound."""
 
-    module: vocoder.Vocoder
+    module: vocoder.Vocoder | wideband_vocoder.WidebandVocoder

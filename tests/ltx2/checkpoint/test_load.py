@@ -126,13 +126,13 @@ def test_a_tensor_in_two_shards_is_an_error(
 
 
 def test_a_configuration_that_cannot_be_built_names_its_file(root: Path, refusal: Refusal) -> None:
-    config = {"_class_name": "LTX2TextConnectors", "rope_type": "split", "video_gated_attn": True, "old": 1}
+    config = {"_class_name": "LTX2TextConnectors", "rope_type": "split", "causal_temporal_positioning": True, "old": 1}
     (root / "connectors" / "config.json").write_text(json.dumps(config))
     files = Checkpoint.open(root).component("connectors")
     build = lambda: TextConnectors(ConnectorsConfig.from_dict(files.config))  # noqa: E731
     assert refusal(lambda: load_module(build, files, device=CPU, dtype=torch.float32)) == (
         "<tmp>/model/connectors/config.json: error[ltx2.bad_config]: old is not a key of ConnectorsConfig; "
-        "video_gated_attn=True belongs to LTX-2.3, which is not supported yet; supported: False\n"
+        "causal_temporal_positioning=True is in no released LTX-2 model; supported: False\n"
         "  why: connectors cannot be built from this configuration\n"
         "  fix: use a checkpoint of LTX-2 (19B), e.g. Lightricks/LTX-2"
     )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 import torch
 from diffusers.pipelines.ltx2 import LTX2TextConnectors
-from diffusers.pipelines.ltx2.connectors import per_layer_masked_mean_norm
+from diffusers.pipelines.ltx2.connectors import per_layer_masked_mean_norm, per_token_rms_norm
 
 from stagegraph_ltx2.model.config import ConnectorsConfig
-from stagegraph_ltx2.model.connectors import TextConnectors, normalize
+from stagegraph_ltx2.model.connectors import TextConnectors, normalize, normalize_tokens
 
 from ..random_weights import relative_error, share
 
-TOLERANCE = 2e-5
+TOLERANCE = 5e-6
 
 ONE_HEAD = ConnectorsConfig(
     caption_channels=24,
@@ -41,7 +42,30 @@ FOUR_HEADS = ConnectorsConfig(
     audio_connector_num_learnable_registers=16,
     rope_type="split",
 )
-CONFIGS = pytest.mark.parametrize("config", [ONE_HEAD, FOUR_HEADS], ids=["one head", "four heads"])
+PER_MODALITY = ConnectorsConfig(
+    caption_channels=24,
+    text_proj_in_factor=5,
+    video_connector_num_attention_heads=4,
+    video_connector_attention_head_dim=16,
+    video_connector_num_layers=3,
+    video_connector_num_learnable_registers=8,
+    video_gated_attn=True,
+    audio_connector_num_attention_heads=1,
+    audio_connector_attention_head_dim=20,
+    audio_connector_num_learnable_registers=4,
+    audio_gated_attn=True,
+    rope_type="split",
+    per_modality_projections=True,
+    video_hidden_dim=64,
+    audio_hidden_dim=20,
+    proj_bias=True,
+)
+UNGATED_VIDEO = attrs.evolve(PER_MODALITY, video_gated_attn=False, proj_bias=False, rope_type="interleaved")
+CONFIGS = pytest.mark.parametrize(
+    "config",
+    [ONE_HEAD, FOUR_HEADS, PER_MODALITY, UNGATED_VIDEO],
+    ids=["one head", "four heads", "as in LTX-2.3", "video not gated"],
+)
 
 
 @CONFIGS
@@ -69,3 +93,14 @@ def test_normalisation_counts_valid_tokens_only(side: str) -> None:
     mask = position >= 12 - lengths[:, None] if side == "left" else position < lengths[:, None]
     expected = per_layer_masked_mean_norm(hidden_states, lengths, "cpu", padding_side=side)
     assert relative_error(normalize(hidden_states, mask), expected) < TOLERANCE
+
+
+def test_each_token_of_each_layer_is_normalised_alone() -> None:
+    """LTX-2.3: whatever its neighbours are; padding becomes 0."""
+    hidden_states = torch.randn(2, 6, 10, 4) * torch.tensor([0.1, 1, 10, 1000]) + 5
+    mask = torch.tensor([[0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 0]])
+    expected = per_token_rms_norm(hidden_states).flatten(2) * mask[:, :, None]
+    assert relative_error(normalize_tokens(hidden_states, mask), expected) < TOLERANCE
+    coarse = normalize_tokens(hidden_states.bfloat16(), mask)
+    assert coarse.dtype == torch.bfloat16
+    assert relative_error(coarse.float(), expected) < 0.01

@@ -5,20 +5,33 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from fractions import Fraction
 
 import pytest
 
 from stagegraph_ltx2.model.config import (
     AudioVAEConfig,
+    Config,
     ConfigError,
     ConnectorsConfig,
+    LatentUpsamplerConfig,
     TransformerConfig,
     VideoVAEConfig,
     VocoderConfig,
+    WidebandVocoderConfig,
+    read_vocoder,
 )
 
-CONFIGS = (TransformerConfig, ConnectorsConfig, VideoVAEConfig, AudioVAEConfig, VocoderConfig)
-AnyConfig = type[TransformerConfig | ConnectorsConfig | VideoVAEConfig | AudioVAEConfig | VocoderConfig]
+AnyConfig = type[Config]
+CONFIGS: tuple[AnyConfig, ...] = (
+    TransformerConfig,
+    ConnectorsConfig,
+    VideoVAEConfig,
+    AudioVAEConfig,
+    VocoderConfig,
+    WidebandVocoderConfig,
+    LatentUpsamplerConfig,
+)
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -47,42 +60,46 @@ def test_one_flag_may_stand_for_all_blocks() -> None:
     assert config.residual_up_blocks == (False, False, False)
 
 
-LTX_2_3 = {
-    "gated_attn": True,
-    "cross_attn_mod": True,
-    "audio_gated_attn": True,
-    "audio_cross_attn_mod": True,
-    "use_prompt_embeddings": False,
-    "perturbed_attn": True,
-    "rope_type": "split",
-}
+def test_later_releases_say_what_the_text_depends_on() -> None:
+    """On the noise level in LTX-2.3, on the prompt alone before it and in its variant without prompt adaLN."""
+    assert not TransformerConfig().modulates_text
+    assert not TransformerConfig().text_follows_noise
+    assert TransformerConfig(cross_attn_mod=True).text_follows_noise
+    static = TransformerConfig(audio_cross_attn_mod=True, use_prompt_adaln_single=False)
+    assert static.modulates_text
+    assert not static.text_follows_noise
 
 
-def test_a_transformer_of_ltx_2_3_is_refused_by_name() -> None:
-    """Every key that this release cannot build is listed, and no other."""
-    with pytest.raises(ConfigError) as caught:
-        TransformerConfig.from_dict(LTX_2_3)
-    assert str(caught.value) == (
-        "TransformerConfig cannot be used:\n"
-        "  gated_attn=True belongs to LTX-2.3, which is not supported yet; supported: False\n"
-        "  cross_attn_mod=True belongs to LTX-2.3, which is not supported yet; supported: False\n"
-        "  audio_gated_attn=True belongs to LTX-2.3, which is not supported yet; supported: False\n"
-        "  audio_cross_attn_mod=True belongs to LTX-2.3, which is not supported yet; supported: False\n"
-        "  use_prompt_embeddings=False belongs to LTX-2.3, which is not supported yet; supported: True"
+def test_a_vocoder_is_read_by_the_name_of_its_class() -> None:
+    """The two kinds share most keys."""
+    assert read_vocoder({"_class_name": "LTX2Vocoder", "hidden_channels": 64}) == VocoderConfig(hidden_channels=64)
+    wide = read_vocoder({"_class_name": "LTX2VocoderWithBWE", "bwe_hidden_channels": 64})
+    assert isinstance(wide, WidebandVocoderConfig)
+    assert wide.base == VocoderConfig(
+        hidden_channels=1536,
+        upsample_kernel_sizes=(11, 4, 4, 4, 4, 4),
+        upsample_factors=(5, 2, 2, 2, 2, 2),
+        act_fn="snakebeta",
+        antialias=True,
+        final_act_fn=None,
+        final_bias=False,
+        output_sampling_rate=16000,
     )
-    assert caught.value.config == "TransformerConfig"
-    assert len(caught.value.faults) == 5
+    assert wide.extension.hidden_channels == 64
+    assert wide.extension.output_sampling_rate == 48000
 
 
-def test_a_transformer_of_ltx_2_5_is_refused_by_name() -> None:
-    """Two more keys than LTX-2.3."""
+def test_an_upsampler_is_read_from_an_official_header() -> None:
+    """Two keys have other names there, and two others have other defaults."""
+    header = {"_class_name": "LatentUpsampler", "in_channels": 128, "spatial_scale": 1.5, "rational_resampler": True}
+    config = LatentUpsamplerConfig.from_header(header)
+    assert config == LatentUpsamplerConfig(mid_channels=512, rational_spatial_scale=1.5, use_rational_resampler=True)
+    assert config.scale == Fraction(3, 2)
+    temporal = LatentUpsamplerConfig.from_header({"spatial_upsample": False, "temporal_upsample": True})
+    assert (temporal.mid_channels, temporal.use_rational_resampler, temporal.scale) == (512, False, 1)
     with pytest.raises(ConfigError) as caught:
-        TransformerConfig(ff_bias=False, use_keyframes_abs_pos_embedding=True)
-    assert str(caught.value) == (
-        "TransformerConfig cannot be used:\n"
-        "  ff_bias=False belongs to LTX-2.5, which is not supported yet; supported: True\n"
-        "  use_keyframes_abs_pos_embedding=True belongs to LTX-2.5, which is not supported yet; supported: False"
-    )
+        LatentUpsamplerConfig.from_header({"groups": 32})
+    assert caught.value.faults == ("groups is not a key of LatentUpsamplerConfig",)
 
 
 def test_all_faults_come_together() -> None:
@@ -148,10 +165,15 @@ def test_all_faults_come_together() -> None:
         ),
         (
             ConnectorsConfig,
-            {"per_modality_projections": True, "video_connector_num_learnable_registers": None},
+            {"per_modality_projections": True, "audio_hidden_dim": 3840},
+            ("video_hidden_dim=4096 must be video connector heads x head dim = 3840",),
+        ),
+        (
+            ConnectorsConfig,
+            {"video_connector_num_learnable_registers": None, "causal_temporal_positioning": True},
             (
                 "video_connector_num_learnable_registers=None must be a whole number",
-                "per_modality_projections=True belongs to LTX-2.3, which is not supported yet; supported: False",
+                "causal_temporal_positioning=True is in no released LTX-2 model; supported: False",
             ),
         ),
         (
@@ -212,12 +234,65 @@ def test_all_faults_come_together() -> None:
         (AudioVAEConfig, {"mel_bins": 66}, ("mel_bins=66 must be a multiple of 4",)),
         (
             VocoderConfig,
-            {"act_fn": "snakebeta", "antialias": True, "final_act_fn": None, "final_bias": False},
+            {"act_fn": "snake", "antialias_ratio": 4, "final_act_fn": "sine"},
             (
-                "act_fn='snakebeta' belongs to LTX-2.3, which is not supported yet; supported: 'leaky_relu'",
-                "antialias=True belongs to LTX-2.3, which is not supported yet; supported: False",
-                "final_act_fn=None belongs to LTX-2.3, which is not supported yet; supported: 'tanh'",
-                "final_bias=False belongs to LTX-2.3, which is not supported yet; supported: True",
+                "act_fn='snake' is in no released LTX-2 model; supported: 'leaky_relu', 'snakebeta'",
+                "antialias_ratio=4 is in no released LTX-2 model; supported: 2",
+                "final_act_fn='sine' is in no released LTX-2 model; supported: 'tanh', 'clamp', None",
+            ),
+        ),
+        (
+            VocoderConfig,
+            {"act_fn": "snakebeta"},
+            ("antialias=False does not go with act_fn='snakebeta': snakebeta alone is anti-aliased",),
+        ),
+        (
+            WidebandVocoderConfig,
+            {"hidden_channels": 100, "bwe_final_act_fn": "sine", "bwe_antialias_kernel_size": 8},
+            (
+                "hidden_channels=100 must halve 6 times",
+                ("with the prefix bwe_: antialias_kernel_size=8 is in no released LTX-2 model; supported: 12"),
+                (
+                    "with the prefix bwe_: final_act_fn='sine' is in no released LTX-2 model; "
+                    "supported: 'tanh', 'clamp', None"
+                ),
+            ),
+        ),
+        (
+            WidebandVocoderConfig,
+            {
+                "window_length": 256,
+                "output_sampling_rate": 44100,
+                "bwe_out_channels": 1,
+                "num_mel_channels": 32,
+            },
+            (
+                "filter_length=512 must be even, equal to window_length=256, and at least hop_length=80",
+                "output_sampling_rate=44100 must be a multiple of input_sampling_rate=16000",
+                "bwe_out_channels=1 must be out_channels=2",
+                "bwe_in_channels=128 must be out_channels x num_mel_channels = 64",
+            ),
+        ),
+        (
+            WidebandVocoderConfig,
+            {"hop_length": 100},
+            ("bwe_upsample_factors must multiply to 300: hop_length=100 samples at 3 times the rate",),
+        ),
+        (
+            LatentUpsamplerConfig,
+            {"dims": 2, "rational_spatial_scale": 3},
+            (
+                "dims=2 is in no released LTX-2 model; supported: 3",
+                "rational_spatial_scale=3.0 is in no released LTX-2 model; supported: 2.0, 0.75, 1.5, 4.0",
+            ),
+        ),
+        (
+            LatentUpsamplerConfig,
+            {"spatial_upsample": False, "mid_channels": 100, "rational_spatial_scale": 1.5},
+            (
+                "mid_channels=100 must be a multiple of 32: its norms have 32 groups",
+                "spatial_upsample and temporal_upsample are both False: nothing would be enlarged",
+                "rational_spatial_scale=1.5 needs the rational resampler, in space alone",
             ),
         ),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,13 +21,49 @@ def sinusoidal(t: Tensor) -> Tensor:
     return torch.cat((angles.cos(), angles.sin()), dim=-1)
 
 
+class Levels(NamedTuple):
+    """Timesteps of tokens that share few: what is made of them is made once a value, not once a token."""
+
+    values: Tensor
+    """[b, k], k distinct timesteps."""
+    which: Tensor
+    """[b, t], which of the k each token has."""
+
+
+def scaled(t: Tensor | Levels, by: Tensor | float) -> Tensor | Levels:
+    """The same tokens at other timesteps; `by` is a number, or one [b, 1] a sample."""
+    return t._replace(values=t.values * by) if isinstance(t, Levels) else t * by
+
+
+def levels(x: Tensor) -> Levels:
+    """Find what tokens share, for example in a denoise mask [b, t].
+
+    Waits for the device, so call it once before a loop, whose steps then scale the result.
+    """
+    values, which = torch.unique(x, return_inverse=True)
+    return Levels(values.expand(len(x), -1), which)
+
+
+class Modulation(NamedTuple):
+    """n vectors for each token, those that tokens share only once."""
+
+    vectors: Tensor
+    """[b, 1, n, d] of whole samples, [b, t, n, d] of tokens, or [b, k, n, d] of levels."""
+    which: Tensor | None
+    """[b, t], each token's row of the vectors of all samples; None if the vectors are not of levels."""
+
+
 def modulate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    return x * (1 + scale) + shift
+    """x (1 + scale) + shift, in one pass over x."""
+    return torch.addcmul(shift, x, 1 + scale)
 
 
-def rows(table: Tensor, modulation: Tensor) -> tuple[Tensor, ...]:
-    """Add a block's learned table [n, d] to the shared modulation [b, 1 or t, n, d]; n tensors [b, 1 or t, d]."""
-    return (table + modulation).unbind(2)
+def rows(table: Tensor, modulation: Modulation, first: int = 0, last: int | None = None) -> tuple[Tensor, ...]:
+    """Add rows of a block's learned table [n, d] to the shared modulation; tensors [b, 1 or t, d]."""
+    vectors = table[first:last] + modulation.vectors[:, :, first:last]
+    if modulation.which is not None:
+        vectors = vectors.flatten(0, 1)[modulation.which]
+    return vectors.unbind(2)
 
 
 class TimestepMLP(nn.Module):
@@ -63,11 +100,15 @@ class AdaLN(nn.Module):
         self.emb = TimestepEmbedder(width)
         self.linear = nn.Linear(width, n * width)
 
-    def forward(self, t: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Embed the timesteps of samples [b] or of tokens [b, t].
+    def forward(self, t: Tensor | Levels, dtype: torch.dtype) -> tuple[Modulation, Modulation]:
+        """Embed the timesteps of samples [b], of tokens [b, t], or of tokens by their levels.
 
         Returns:
-            The modulation [b, 1 or t, n, d], and the features [b, 1 or t, d] that it was made from.
+            The n vectors of modulation, and the one vector of features that they were made from.
         """
-        features = self.emb(t if t.ndim == 2 else t[:, None], dtype)
-        return torch.unflatten(self.linear(F.silu(features)), 2, (self.n, -1)), features
+        values, which = t if isinstance(t, Levels) else (t if t.ndim == 2 else t[:, None], None)
+        if which is not None:
+            which = which + values.shape[1] * torch.arange(len(values), device=which.device)[:, None]
+        features = self.emb(values, dtype)
+        vectors = torch.unflatten(self.linear(F.silu(features)), 2, (self.n, -1))
+        return Modulation(vectors, which), Modulation(features[:, :, None], which)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,26 +30,45 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Te
 
 
 def as_bias(mask: Tensor, dtype: torch.dtype) -> Tensor | None:
-    """Turn a mask over keys into what `attention` adds to the scores.
+    """Turn a mask into what `attention` adds to the scores.
 
     Reads the mask's values, so call it once before a loop and not in a `forward`: there it would wait for the device
     and break a compiled graph.
 
     Args:
-        mask: [b, s], 1 where a position may be seen, 0 where not.
+        mask: Of keys [b, s], or of queries and keys [b, t, s]: 1 where a position may be seen, 0 where not. Values
+            between hide it nearly as well as 0 does; for those that are strengths, see `strength_bias`.
         dtype: That of the queries.
 
     Returns:
-        [b, 1, 1, s], or None where everything may be seen, which lets attention take its fastest path.
+        [b, 1, 1 or t, s], or None where everything may be seen, which lets attention take its fastest path.
     """
-    if bool(mask.all()):
+    return _unless_all_seen(mask, (1 - mask.to(dtype)) * MASKED)
+
+
+def strength_bias(strength: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """Like `as_bias`, of strengths that multiply the weight of a position: 1 leaves it, 0.5 halves it, 0 hides it."""
+    return _unless_all_seen(strength, strength.float().log().clamp(min=torch.finfo(dtype).min).to(dtype))
+
+
+def _unless_all_seen(mask: Tensor, bias: Tensor) -> Tensor | None:
+    if bool((mask == 1).all()):
         return None
-    bias = (1 - mask.to(dtype)) * MASKED
-    return bias[:, None, None, :]
+    return bias[:, None, None, :] if bias.ndim == 2 else bias[:, None]
+
+
+class KeyValue(NamedTuple):
+    """What attention reads of a context, each [b, heads, s, c]."""
+
+    key: Tensor
+    value: Tensor
 
 
 class Attention(nn.Module):
-    """Multi-head attention whose queries and keys are RMS-normed over all heads at once."""
+    """Multi-head attention whose queries and keys are RMS-normed over all heads at once.
+
+    If gated, each position weighs the heads' results by gates of its own, which are 1 where their logits are 0.
+    """
 
     def __init__(
         self,
@@ -58,6 +79,7 @@ class Attention(nn.Module):
         context_width: int | None = None,
         bias: bool = True,
         out_bias: bool = True,
+        gated: bool = False,
     ) -> None:
         super().__init__()
         inner = heads * head_dim
@@ -70,11 +92,12 @@ class Attention(nn.Module):
         self.to_k = nn.Linear(context_width, inner, bias)
         self.to_v = nn.Linear(context_width, inner, bias)
         self.to_out = nn.Sequential(nn.Linear(inner, width, out_bias))
+        self.to_gate_logits = nn.Linear(width, heads) if gated else None
 
     def forward(
         self,
         x: Tensor,
-        context: Tensor | None = None,
+        context: Tensor | KeyValue | None = None,
         *,
         rope: Rope | None = None,
         context_rope: Rope | None = None,
@@ -84,7 +107,7 @@ class Attention(nn.Module):
 
         Args:
             x: [b, t, d].
-            context: [b, s, d of the context]; None is x itself.
+            context: [b, s, d of the context], or what `read` made of it; None is x itself.
             rope: Where the positions of x are; None leaves queries and keys unrotated.
             context_rope: Where the positions of the context are; None is `rope`.
             bias: Added to the scores, broadcast to [b, heads, t, s].
@@ -92,16 +115,29 @@ class Attention(nn.Module):
         Returns:
             [b, t, d].
         """
-        context = x if context is None else context
+        if not isinstance(context, KeyValue):
+            context = self.read(x if context is None else context, context_rope or rope)
         q = self._split(self.norm_q(self.to_q(x)))
-        k = self._split(self.norm_k(self.to_k(context)))
-        v = self._split(self.to_v(context))
         if rope is not None:
             q = rotate(q, rope)
-            k = rotate(k, context_rope or rope)
-        y: Tensor = self.to_out(attention(q, k, v, bias).transpose(1, 2).flatten(2))
-        return y
+        return self._merge(attention(q, *context, bias).transpose(1, 2), x)
+
+    def read(self, context: Tensor, rope: Rope | None = None) -> KeyValue:
+        """Keys and values of a context [b, s, d], for queries to come."""
+        k = self._split(self.norm_k(self.to_k(context)))
+        return KeyValue(k if rope is None else rotate(k, rope), self._split(self.to_v(context)))
+
+    def unmixed(self, x: Tensor) -> Tensor:
+        """What self-attention gives where each position sees itself alone: its own value."""
+        return self._merge(torch.unflatten(self.to_v(x), 2, (self.heads, -1)), x)
 
     def _split(self, x: Tensor) -> Tensor:
         """[b, t, d] to [b, heads, t, c]."""
         return torch.unflatten(x, 2, (self.heads, -1)).transpose(1, 2)
+
+    def _merge(self, y: Tensor, x: Tensor) -> Tensor:
+        """The heads' results y [b, t, heads, c] as [b, t, d], weighed by gates of x [b, t, d]."""
+        if self.to_gate_logits is not None:
+            y = y * (2 * self.to_gate_logits(x).sigmoid())[..., None]
+        out: Tensor = self.to_out(y.flatten(2))
+        return out

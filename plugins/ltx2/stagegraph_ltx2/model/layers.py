@@ -20,10 +20,10 @@ def pixel_norm(x: Tensor, eps: float) -> Tensor:
 class FeedForward(nn.Module):
     """Linear to 4d, GELU (tanh form), linear back to d."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, bias: bool = True) -> None:
         super().__init__()
         # The checkpoint counts a dropout between the two layers, which has no weights.
-        self.net = nn.Sequential(GELULinear(width, 4 * width), nn.Identity(), nn.Linear(4 * width, width))
+        self.net = nn.Sequential(GELULinear(width, 4 * width, bias), nn.Identity(), nn.Linear(4 * width, width, bias))
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.net(x)
@@ -33,9 +33,9 @@ class FeedForward(nn.Module):
 class GELULinear(nn.Module):
     """GELU (tanh form) of a linear layer."""
 
-    def __init__(self, width_in: int, width_out: int) -> None:
+    def __init__(self, width_in: int, width_out: int, bias: bool) -> None:
         super().__init__()
-        self.proj = nn.Linear(width_in, width_out)
+        self.proj = nn.Linear(width_in, width_out, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.gelu(self.proj(x), approximate="tanh")
@@ -52,6 +52,14 @@ class TextProjection(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.linear_2(F.gelu(self.linear_1(x), approximate="tanh"))
         return y
+
+
+def constant(values: Tensor) -> Tensor:
+    """Values of a buffer, computed on the CPU, on the device where the network is being built.
+
+    On the meta device, where models are built to be filled, most arithmetic imports the compiler (2 s).
+    """
+    return values.to(torch.get_default_device())
 
 
 def learned_table(n: int, width: int) -> nn.Parameter:

@@ -62,7 +62,12 @@ def rope(
 def rotate(x: Tensor, by: Rope) -> Tensor:
     """Turn the channel pairs of x [b, heads, t, c]; computed in fp32, returned in the dtype of x."""
     if by.layout == "split":
-        u, v = x.float().chunk(2, dim=-1)
-        return torch.cat((u * by.cos - v * by.sin, v * by.cos + u * by.sin), dim=-1).type_as(x)
-    u, v = torch.unflatten(x.float(), -1, (-1, 2)).unbind(-1)
-    return torch.stack((u * by.cos - v * by.sin, v * by.cos + u * by.sin), dim=-1).flatten(-2).type_as(x)
+        u, v = x.chunk(2, dim=-1)
+        return torch.cat([half.type_as(x) for half in _turn(u, v, by)], dim=-1)
+    u, v = torch.unflatten(x, -1, (-1, 2)).unbind(-1)
+    return torch.stack([half.type_as(x) for half in _turn(u, v, by)], dim=-1).flatten(-2)
+
+
+def _turn(u: Tensor, v: Tensor, by: Rope) -> tuple[Tensor, Tensor]:
+    """Products with fp32 are fp32, whatever u and v are: they need not be copied into fp32 before."""
+    return torch.addcmul(u * by.cos, v, by.sin, value=-1), torch.addcmul(v * by.cos, u, by.sin)

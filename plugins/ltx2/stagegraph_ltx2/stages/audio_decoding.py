@@ -22,5 +22,5 @@ class LTX2AudioDecodingStage:
         with torch.inference_mode():
             tokens = vae.denormalize(latents.latent[:1].to(vae.latents_mean))
             mel = vae.decode(unpack(tokens))
-            samples = voice(mel.to(voice.conv_in.weight))[0].float()
+            samples = voice(mel.to(next(voice.parameters())))[0].float()
             return Waveform(samples.contiguous().cpu().numpy(), voice.config.output_sampling_rate)

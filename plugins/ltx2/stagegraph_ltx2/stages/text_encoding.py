@@ -49,7 +49,7 @@ class LTX2TextEncodingStage:
         if any(encoded.cut) and not self.truncate:
             raise InputError(*(_too_long(cut) for cut in encoded.cut if cut))
         module = connectors.module
-        weight = module.text_proj_in.weight
+        weight = module.video_connector.learnable_registers
         with torch.inference_mode():
             video, audio, _ = module(encoded.hidden_states.to(weight), encoded.mask.to(weight.device))
         positive, *negative = (TextContext(*pair) for pair in zip(video.split(1), audio.split(1), strict=True))

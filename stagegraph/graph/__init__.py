@@ -5,7 +5,8 @@ builder has. Both report every fault at once and read no weights.
 """
 
 from stagegraph.graph.bind import Attempt, bind
-from stagegraph.graph.drafts import Draft, Drafts, embed, to_drafts, to_manifest, wrong_wires
+from stagegraph.graph.drafts import Draft, Drafts, to_drafts, to_manifest
+from stagegraph.graph.embed import embed, wrong_wires
 from stagegraph.graph.faults import in_order
 from stagegraph.graph.read import build, read, tried
 from stagegraph.graph.values import INPUTS, Constant, Graph, Input, Node, PartRef, Ref, Source

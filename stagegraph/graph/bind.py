@@ -8,9 +8,10 @@ from typing import Any
 import attrs
 
 from stagegraph.components import component_spec_of
-from stagegraph.errors import Fault, GraphError, Location, nearest, suggest
-from stagegraph.graph.drafts import Draft, Drafts, Wire, references
-from stagegraph.graph.faults import Faults, Locate, in_order, listed, named
+from stagegraph.errors import Fault, GraphError, Location, suggest
+from stagegraph.graph.drafts import Draft, Drafts, Wire
+from stagegraph.graph.faults import Faults, Locate, in_order, listed, named, once
+from stagegraph.graph.reach import names, needed
 from stagegraph.graph.values import INPUTS, NAME, Constant, Graph, Node, PartRef, Ref, Source
 from stagegraph.manifest import Value
 from stagegraph.ports import accepts, list_of, type_name
@@ -81,7 +82,7 @@ def attempt(
         binder.locations(),
     )
     wanted = drafts.outputs.values() if outputs is None else [drafts.outputs.get(name, name) for name in outputs]
-    found = in_order(_once(binder.faults))
+    found = in_order(once(binder.faults))
     return Attempt(graph, tuple(found), frozenset(needed(drafts, wanted)) if found else frozenset())
 
 
@@ -93,8 +94,8 @@ class _Binder(Faults):
         self._drafts = drafts
         self._whole = locate
         self._locate = self._locate_node
-        for kind, names in ((INPUTS, drafts.inputs), ("components", drafts.components), ("nodes", drafts.nodes)):
-            for name in names:
+        for kind, known in ((INPUTS, drafts.inputs), ("components", drafts.components), ("nodes", drafts.nodes)):
+            for name in known:
                 if not NAME.fullmatch(name) or (name == INPUTS and kind == "nodes"):
                     why = f'ASCII letters, digits, "_" and "-", not starting with a digit; no node is called "{INPUTS}"'
                     self.add((kind, name), "invalid_name", f'"{name}" cannot be used as a name', why, at_key=True)
@@ -429,41 +430,6 @@ class _Binder(Faults):
             what += f", which {f'component {chosen}' if chosen else 'no component of the graph'} provides"
             self.add(path, "missing_component", what, fix="add a component that provides it under components")
         return None
-
-
-def names(drafts: Drafts, node: str) -> list[str]:
-    """What could be meant where a node is named: nodes of the same graph, those that are lost too, embedded graphs."""
-    known = [*drafts.nodes, *(str(name) for kind, name in drafts.lost if kind == "nodes"), *drafts.subgraphs]
-    within = node.rpartition("/")[0]
-    return [name for name in known if name.rpartition("/")[0] == within]
-
-
-def needed(drafts: Drafts, wanted: Iterable[str]) -> set[str]:
-    """The nodes that are behind some references, whatever is wrong with the wires between them."""
-    lost = {str(name): fed for (kind, name), fed in drafts.lost.items() if kind == "nodes"}
-    found: set[str] = set()
-    waiting = list(wanted)
-    while waiting:
-        name, _, output = waiting.pop().partition(".")
-        if name == INPUTS or name in found:
-            continue
-        if name in drafts.nodes:
-            found.add(name)
-            waiting += references([*drafts.nodes[name].wires.values(), drafts.nodes[name].when])
-        elif name in lost:
-            found.add(name)
-            waiting += lost[name]
-        elif name in drafts.subgraphs:
-            exports = drafts.subgraphs[name]
-            waiting += [exports[output]] if output in exports else exports.values()
-        elif (meant := nearest(name, names(drafts, name))) is not None:
-            waiting.append(f"{meant}.{output}")
-    return found
-
-
-def _once(faults: Iterable[Fault]) -> list[Fault]:
-    """Each fault once: a graph that is embedded is looked at alone, and wherever it is used."""
-    return list({(f.code, f.what, f.location or f.where): f for f in reversed(list(faults))}.values())[::-1]
 
 
 def _feeds(node: Node, producer: str) -> Iterator[tuple[str, Ref]]:

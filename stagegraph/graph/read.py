@@ -10,7 +10,8 @@ from stagegraph import manifest as manifests
 from stagegraph.components import ComponentSpec
 from stagegraph.errors import Fault, GraphError, Location, ManifestError, suggest
 from stagegraph.graph.bind import Attempt, attempt, bind
-from stagegraph.graph.drafts import Draft, Drafts, Place, embed, fed_from_outside, references, wrong_wires
+from stagegraph.graph.drafts import Draft, Drafts, Place, references
+from stagegraph.graph.embed import embed, fed_from_outside, wrong_wires
 from stagegraph.graph.faults import Faults
 from stagegraph.graph.values import INPUTS, Graph, Input
 from stagegraph.manifest import ComponentDecl, InputDecl, Manifest, NodeDecl

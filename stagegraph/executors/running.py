@@ -117,7 +117,7 @@ class Running:
         self._set_up()
 
     def _set_up(self) -> None:
-        """Fill the slots that no step fills, and look at what the store has."""
+        """Fill the slots that no step fills."""
         plan = self.plan
         self._values: list[Any] = [_ABSENT] * len(plan.slots)
         for source, slot in plan.slots.items():
@@ -132,13 +132,17 @@ class Running:
         self._lending = Lending(self.id, plan, self._pool, self._emit)
         self._identities: list[str | None] = []
         self.foresight: Foresight | None = None
+
+    def _look_ahead(self) -> None:
+        """Look at what the store has."""
         if self._cache is not None:
             from stagegraph.executors.foresight import Foresight, foresee
 
             cache = self._cache
             self._identities = [cache.input_key(v) if v is not _ABSENT else None for v in self._values]
             # A store that loses things as fast as they are looked for is not looked ahead in
-            self.foresight = foresee(plan, cache, self._identities) if self._restarts < _RESTARTS else Foresight()
+            far = self._restarts < _RESTARTS
+            self.foresight = foresee(self.plan, cache, self._identities) if far else Foresight()
 
     # From beginning to end
 
@@ -147,12 +151,14 @@ class Running:
         self._begin = time.perf_counter()
         if self._on_event is not None or self._cache is not None:
             self._emit(events.RunStarted(self.id, self.plan.graph.name, len(self.plan.steps)))
+        self._look_ahead()
 
     def restart(self) -> None:
         """Begin again, because of a `StaleError`."""
         self._restarts += 1
         self._lending.close()
         self._set_up()
+        self._look_ahead()
 
     def finish(self) -> Run:
         """The result, when every step is done."""

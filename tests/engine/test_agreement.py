@@ -10,17 +10,18 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import stagegraph as sg
-from stagegraph import Lanes, events
+from stagegraph import Lanes, events, manifest
 from stagegraph.artifacts import Codecs
 from stagegraph.caching import Caching
 from stagegraph.executors import serial, threads
-from stagegraph.plan import Plan
+from stagegraph.plan import Plan, make
 from stagegraph.store import Store
 from stagegraph.store import runs as stored
+from stagegraph.sweeps import sweep
 
 
 class Handle:
@@ -198,10 +199,13 @@ def ending(run: Callable[..., Any], plan: Plan, inputs: dict[str, Any], **option
 
 
 GRAPHS = given(graphs(), st.integers(-20, 20), st.integers(-20, 20), st.booleans())
+#: Half as many graphs as elsewhere: each is run several times.
+FEWER = settings(max_examples=settings.default.max_examples // 2)
 #: What is called again although everything is stored: it opts out, or makes what no codec writes.
 ALWAYS = {"agree.count@1", "agree.grab@1"}
 
 
+@FEWER
 @GRAPHS
 def test_every_way_of_running_a_graph_gives_the_same(g: sg.Graph, x: int, y: int, yes: bool) -> None:
     """In both executors; a store changes nothing but what is called."""
@@ -225,6 +229,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caching]:
         yield Caching(store, Codecs(), recorded=False)
 
 
+@FEWER
 @GRAPHS
 def test_graphs_that_share_a_store_never_take_the_wrong_value(
     shared: Caching, g: sg.Graph, x: int, y: int, yes: bool
@@ -234,3 +239,45 @@ def test_graphs_that_share_a_store_never_take_the_wrong_value(
     wanted, _ = ending(serial.run, plan, inputs)
     assert ending(serial.run, plan, inputs, caching=shared)[0] == wanted
     assert ending(threads.run, plan, inputs, caching=shared)[0] == wanted
+
+
+REGISTRY = sg.Registry.of(Model, add, scale, halve, even, divide, count, total, grab, use, weigh)
+
+
+@FEWER
+@GRAPHS
+def test_a_graph_written_down_or_embedded_gives_the_same(g: sg.Graph, x: int, y: int, yes: bool) -> None:
+    """As YAML and back, and as a node of another graph."""
+    inputs = {"x": x, "y": y, "yes": yes}
+    wanted, _ = ending(serial.run, g.plan(), inputs)
+    again = sg.Graph.from_manifest(manifest.loads(g.dumps()), REGISTRY)
+    assert ending(serial.run, again.plan(), inputs)[0] == wanted
+    outer = sg.Graph("outer")
+    node = outer.add(g, name="inner", x=outer.input("x", int), y=outer.input("y", int), yes=outer.input("yes", bool))
+    for name in g.bind().outputs:
+        outer.output(name, getattr(node, name))
+    found, _ = ending(serial.run, outer.plan(), inputs)
+    assert (found.outputs, bool(found.error)) == (wanted.outputs, bool(wanted.error))
+    assert {name: why.replace("inner/", "") for name, why in found.skipped.items()} == wanted.skipped
+
+
+@FEWER
+@GRAPHS
+def test_a_part_of_a_graph_gives_what_the_whole_gives(g: sg.Graph, x: int, y: int, yes: bool) -> None:
+    """A target alone, what follows from a value that is given, and a sweep over two values."""
+    inputs, bound = {"x": x, "y": y, "yes": yes}, g.bind()
+    wanted, _ = ending(serial.run, g.plan(), inputs)
+    other, _ = ending(serial.run, g.plan(), {**inputs, "x": x + 1})
+    if wanted.error or other.error:
+        return
+    values = g.run(**inputs).outputs
+    for number, name in enumerate(bound.outputs):
+        part, _ = ending(serial.run, make(bound, [name]), inputs)
+        assert part.outputs.items() <= wanted.outputs.items()
+        if name in values and number % 3 == 0:
+            given = {str(bound.outputs[name]): values[name]}
+            assert ending(threads.run, make(bound, None, given), inputs, given=given)[0].outputs == wanted.outputs
+    swept, _ = ending(threads.run, make(sweep(bound, {"x": [x, x + 1]})), {"y": y, "yes": yes})
+    for ending_of_one, value in ((wanted, x), (other, x + 1)):
+        for name, output in ending_of_one.outputs.items():
+            assert output in (swept.outputs.get(name), swept.outputs.get(f"{name}/x-{value}"))

@@ -334,7 +334,7 @@ def test_inputs_are_checked_when_a_graph_runs() -> None:
 def test_an_embedded_graph_has_no_settings_of_its_own(setting: str) -> None:
     """Whoever gives one is told, not ignored."""
     inner = Graph("inner", registry=REGISTRY)
-    inner.output("sum", inner.add(add, a=inner.input("a", int)))
+    inner.output("sum", inner.add(add_numbers, a=inner.input("a", int)))
     g = Graph("outer", registry=REGISTRY)
     given = {"params": {"plus": 1}, "when": g.input("yes", bool), "map": ["a"], "timeout": 3.0}
     with pytest.raises(GraphError) as error:

@@ -11,9 +11,9 @@ import pytest
 
 import stagegraph as sg
 from stagegraph import Lanes, events, history
-from stagegraph.artifacts import Codecs
+from stagegraph.artifacts import Codec, Codecs
 from stagegraph.caching import Caching
-from stagegraph.errors import Fault, StoreError
+from stagegraph.errors import ComponentError, Fault, StoreError
 from stagegraph.store import Store
 from stagegraph.store import runs as stored
 
@@ -281,6 +281,85 @@ def test_a_store_that_fails_costs_only_what_it_keeps(caching: Caching, lanes: La
     calls()
     graph().run(a="x", b="y", lanes=lanes, caching=caching)
     assert calls() == ["save"]
+
+
+class Weights:
+    """What a component lends."""
+
+
+@sg.component("cached.model", version=1)
+class Model:
+    """A component whose files have gone."""
+
+    def fingerprint(self) -> str:
+        """It cannot be told."""
+        raise OSError("the disk was taken out")
+
+    @sg.part
+    def weights(self) -> Weights:
+        """Weights."""
+        return Weights()
+
+
+@sg.stage("cached.weigh", version=1)
+def weigh(text: str, *, weights: Weights) -> str:
+    """Use them."""
+    CALLS.append("weigh")
+    return text
+
+
+def test_weights_whose_identity_cannot_be_told_end_the_run_before_it_calls_anything(
+    caching: Caching, lanes: Lanes | None
+) -> None:
+    """With a typed error, and without leaving the run behind as if it went on."""
+    g = sg.Graph("weights")
+    g.component("model", Model())
+    g.output("text", g.add(weigh, text=g.input("text", str)))
+    with pytest.raises(ComponentError) as caught:
+        g.run(text="x", lanes=lanes, caching=caching)
+    assert str(caught.value) == (
+        "error[component_failed]: the fingerprint of cached.model cannot be told: OSError: the disk was taken out"
+    )
+    assert calls() == []
+    assert [row.status for row in stored.recent(caching.store)] in ([], ["failed"])
+
+
+class Ring:
+    """A value whose codec has a bug."""
+
+
+@sg.stage("cached.ring", version=1)
+def make_ring(text: str) -> Ring:
+    """Make one."""
+    CALLS.append("ring")
+    return Ring()
+
+
+@sg.stage("cached.look", version=1)
+def look(ring: Ring) -> str:
+    """Look at it."""
+    CALLS.append("look")
+    return "a ring"
+
+
+@pytest.mark.parametrize("broken", ["encode", "decode"])
+def test_a_codec_that_fails_costs_only_what_it_keeps(
+    caching: Caching, lanes: Lanes | None, broken: str, tmp_path: Path
+) -> None:
+    """The run goes on; what it could not write or read is made again."""
+
+    def fail(_: object) -> Any:
+        raise ZeroDivisionError("a bug")
+
+    functions = {"encode": lambda ring: [b"ring"], "decode": lambda data: Ring(), broken: fail}
+    codec = Codec("cached.ring", Ring, 1, "application/x-ring", **functions)
+    caching = attrs.evolve(caching, codecs=Codecs([codec]))
+    g = sg.Graph("rings")
+    g.output("ring", g.add(make_ring, name="ring", text=g.input("text", str)))
+    g.output("seen", g.add(look, ring=g.node("ring")))
+    for expected in (["look", "ring"], ["ring"]):
+        assert g.run(text="x", lanes=lanes, caching=caching)["seen"] == "a ring"
+        assert calls() == expected
 
 
 class Forgetful:

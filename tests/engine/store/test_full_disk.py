@@ -18,7 +18,7 @@ from .disks import small_disk
 from .forks import Server
 
 #: Every so many calls of the system one fails; STAGEGRAPH_FAIL_STRIDE=1 takes each.
-STRIDE = int(os.environ.get("STAGEGRAPH_FAIL_STRIDE", "40"))
+STRIDE = int(os.environ.get("STAGEGRAPH_FAIL_STRIDE", "70"))
 
 
 def job_in(folder: Path) -> dict[str, Path]:
@@ -50,6 +50,7 @@ def goes_on(server: Server, job: dict[str, Path], wanted: str) -> None:
     assert breaches(job["store"], collected=True) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO], ids=["ENOSPC", "EIO"])
 @pytest.mark.parametrize("fails", [1, 10**6], ids=["once", "for-good"])
 def test_a_run_may_lose_its_store_at_any_call(server: Server, folder: Path, fails: int, error: int) -> None:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import attrs
+import pytest
 
 from . import crash_graph
 from .consistency import breaches, complete, statuses
@@ -65,6 +66,7 @@ def go_on(server: Server, place: Place, wanted: str, threads: bool) -> set[str]:
     return done
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_goes_on(server: Server, folder: Path) -> None:
     """From its first moment to its last, in both executors, and every third again while it goes on.
 
@@ -94,6 +96,7 @@ def test_a_run_killed_at_any_moment_goes_on(server: Server, folder: Path) -> Non
     assert len(set(seen)) >= min(KILLS / 10, 20)
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_line_of_the_store_goes_on(server: Server, folder: Path) -> None:
     """The same, at moments that no clock finds: between any two statements of the store and the cache."""
     whole = server.start("run", **Place(folder / "whole").job).result()

@@ -11,13 +11,14 @@ from .consistency import breaches, outcomes, statuses
 from .forks import Server
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("processes", "collectors"), [(2, 0), (4, 0), (2, 1), (4, 2)])
 def test_processes_share_a_store(server: Server, folder: Path, processes: int, collectors: int) -> None:
     """All end with the same outputs and no warning; each is recorded with what it did itself, and nothing else.
 
     The store does not exist before, so they race for making it too; a collector has a budget of next to nothing.
     """
-    for turn in range(6):
+    for turn in range(4):
         place = folder / str(turn)
         place.mkdir()
         store = place / "store"

@@ -8,12 +8,10 @@ import shutil
 import time
 from pathlib import Path
 
-import attrs
 import pytest
 
-from . import crash_graph
-from .consistency import breaches, complete, statuses
 from .forks import Server
+from .places import Place, go_on
 
 #: How many runs are killed; STAGEGRAPH_KILLS=2000 seeks longer.
 KILLS = int(os.environ.get("STAGEGRAPH_KILLS", "200"))
@@ -21,49 +19,11 @@ KILLS = int(os.environ.get("STAGEGRAPH_KILLS", "200"))
 STRIDE = int(os.environ.get("STAGEGRAPH_KILL_STRIDE", "150"))
 
 
-@attrs.frozen
-class Place:
-    """Where a run is: its store, its folder and its side log."""
-
-    folder: Path
-
-    @property
-    def job(self) -> dict[str, Path]:
-        """As a job takes them."""
-        return {"store": self.folder / "store", "folder": self.folder / "run", "log": self.folder / "log"}
-
-    def look(self) -> tuple[str | None, set[str], int]:
-        """After a kill: the status of the run, what it has completed, the calls so far. The store must fit together."""
-        runs = statuses(self.folder / "store")
-        calls = len(crash_graph.calls(self.folder / "log"))
-        if not runs:
-            return None, set(), calls
-        assert breaches(self.folder / "store") == []
-        ((id, status),) = runs
-        return status, complete(self.folder / "store", id), calls
-
-    def called_since(self, calls: int) -> set[str]:
-        """The nodes that were called after so many calls."""
-        return {node for _, node in crash_graph.calls(self.folder / "log")[calls:]}
-
-
 def duration(server: Server, place: Place, threads: bool) -> float:
     """Seconds that a run takes which nobody kills."""
     begin = time.perf_counter()
     server.start("run", **place.job, threads=threads).result()
     return time.perf_counter() - begin
-
-
-def go_on(server: Server, place: Place, wanted: str, threads: bool) -> set[str]:
-    """Take the killed run up (or start it) and look at everything; gives what it had completed before."""
-    status, done, calls = place.look()
-    resume = {"resume": "last"} if status is not None else {}
-    found = server.start("run", **place.job, **resume, threads=threads, collect=True).result()
-    assert place.called_since(calls) & done == set()
-    assert (found["outputs"], found["warnings"]) == (wanted, [])
-    assert breaches(place.folder / "store", collected=True) == []
-    assert statuses(place.folder / "store") == [(found["run"], "finished")]
-    return done
 
 
 @pytest.mark.slow
@@ -90,7 +50,7 @@ def test_a_run_killed_at_any_moment_goes_on(server: Server, folder: Path) -> Non
             server.start("run", **place.job, resume="last", threads=threads).kill(moments.random() * took[threads])
             assert place.called_since(calls) & done == set()
             assert place.look()[1] >= done
-        go_on(server, place, whole["outputs"], threads)
+        go_on(server, place, whole["outputs"], threads=threads)
         shutil.rmtree(place.folder)
     assert interrupted >= KILLS / 4
     assert len(set(seen)) >= min(KILLS / 10, 20)
@@ -104,7 +64,7 @@ def test_a_run_killed_at_any_line_of_the_store_goes_on(server: Server, folder: P
     while code != 0:
         place = Place(folder / str(line))
         code = server.start("run", **place.job, dies_at_line=line).wait()
-        seen.add(len(go_on(server, place, whole["outputs"], threads=False)))
+        seen.add(len(go_on(server, place, whole["outputs"])))
         shutil.rmtree(place.folder)
         line += STRIDE
     assert len(seen) >= 10

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,3 +32,14 @@ def tiny(cache: Path) -> Path:
     from stagegraph_ltx2.checkpoint.resolve import resolve
 
     return resolve("tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same checkpoint, as one that is not distilled; not to be written to."""
+    folder = tmp_path_factory.mktemp("base") / "checkpoint"
+    shutil.copytree(tiny, folder)
+    path = folder / "scheduler" / "scheduler_config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "use_dynamic_shifting": True, "shift_terminal": 0.1}))
+    return folder

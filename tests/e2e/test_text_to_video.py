@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -137,10 +138,10 @@ def test_a_graph_in_python_and_its_manifest_give_the_same_plan() -> None:
             id="sizes",
         ),
         pytest.param(
-            ["--set", "denoise.num_inference_steps=4"],
+            ["--set", "denoise.num_inference_steps=3", "--set", "denoise.sigmas=[1, 0.5, 0]"],
             """\
---set denoise.num_inference_steps: error[invalid_value]: denoise (ltx2.denoising): num_inference_steps is 4, but the \
-distilled schedule has 8 steps: leave it out, set schedule to base, or give sigmas
+--set denoise.num_inference_steps: error[invalid_value]: denoise (ltx2.denoising): num_inference_steps is 3, but \
+sigmas makes 2 steps: set one of them
 """,
             id="steps",
         ),
@@ -170,11 +171,24 @@ def test_wrong_settings_are_refused_before_anything_loads(
     assert capsys.readouterr().err == text
 
 
+@pytest.mark.usefixtures("tiny")
+def test_what_contradicts_the_checkpoint_is_refused_before_anything_loads(capsys: pytest.CaptureFixture[str]) -> None:
+    """The embedded one is distilled."""
+    assert call(["validate", "ltx2/text-to-video", "--set", "denoise.guidance_scale=3"]) == 2
+    assert re.sub(r"^\S+: ", "", capsys.readouterr().err) == (
+        "error[fact_mismatch]: denoise (ltx2.denoising): the checkpoint is distilled, but guidance is asked for (from "
+        "model.transformer)\n"
+        "  why: a distilled checkpoint was trained to do without: it would come out worse\n"
+        "  fix: leave guidance_scale, stg_scale and modality_scale out, or use a checkpoint that is not distilled\n"
+    )
+
+
 def test_guidance_without_a_negative_prompt_is_an_error_that_says_what_to_type(
-    capsys: pytest.CaptureFixture[str],
+    tiny_base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The stage refuses, as wrong usage, and the inputs of the node are told."""
-    args = ["run", "ltx2/text-to-video", "-i", "prompt=x", *SMALL, "-q", "--set", "denoise.guidance_scale=3"]
+    settings = ["--set", "denoise.guidance_scale=3", "--set", f"model.path={tiny_base}"]
+    args = ["run", "ltx2/text-to-video", "-i", "prompt=x", *SMALL, "-q", *settings]
     assert call(args) == 2
     assert capsys.readouterr().err.splitlines()[:3] == [
         "denoise: error[ltx2.no_negative_text]: guidance_scale is 3, but there is no negative text",

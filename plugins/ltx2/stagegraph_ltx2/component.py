@@ -17,6 +17,7 @@ from stagegraph_ltx2.model.config import (
     AudioVAEConfig,
     ConfigError,
     ConnectorsConfig,
+    LatentUpsamplerConfig,
     TransformerConfig,
     VideoVAEConfig,
     read_vocoder,
@@ -36,6 +37,8 @@ FOLDERS = {
     "video_vae": ("vae",),
     "audio_vae": ("audio_vae",),
     "vocoder": ("vocoder",),
+    "video_statistics": ("vae",),
+    "latent_upsampler": ("latent_upsampler",),
 }
 
 
@@ -88,8 +91,20 @@ class LTX2Checkpoint:
         folder = present(self.path, revision=self.revision)
         if folder is None:
             return {}
-        weights = weight_count(Checkpoint.open(folder).components(FOLDERS[part]))
-        return {"bytes": weights * weight_bytes(self.dtype, self.device)}
+        checkpoint = Checkpoint.open(folder)
+        weights = weight_count(checkpoint.components(FOLDERS[part]))
+        facts: dict[str, Any] = {"bytes": weights * weight_bytes(self.dtype, self.device)}
+        if part == "transformer":
+            facts |= self._traits(checkpoint)
+        elif part == "latent_upsampler":
+            config = LatentUpsamplerConfig.from_dict(checkpoint.component("latent_upsampler").config)
+            facts |= {"spatial_scale": str(config.scale), "temporal_scale": 2 if config.temporal_upsample else 1}
+        return facts
+
+    def _traits(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
+        """What the checkpoint says of its transformer."""
+        layers = checkpoint.component("transformer").config.get("num_layers")
+        return {"family": checkpoint.version, "distilled": checkpoint.distilled, "layers": layers}
 
     def free_memory(self) -> int | None:
         """Free bytes of the device."""
@@ -138,7 +153,8 @@ class LTX2Checkpoint:
         """The denoiser."""
         from stagegraph_ltx2.model.transformer import AudioVideoTransformer
 
-        return parts.Transformer(self._load("transformer", TransformerConfig.from_dict, AudioVideoTransformer))
+        module = self._load("transformer", TransformerConfig.from_dict, AudioVideoTransformer)
+        return parts.Transformer(module, self._traits(self.checkpoint))
 
     @part
     def video_vae(self) -> parts.VideoVAE:
@@ -146,6 +162,21 @@ class LTX2Checkpoint:
         from stagegraph_ltx2.model.video_vae import VideoVAE
 
         return parts.VideoVAE(self._load("vae", VideoVAEConfig.from_dict, VideoVAE))
+
+    @part
+    def video_statistics(self) -> parts.VideoStatistics:
+        """What video latents are normalised by."""
+        from stagegraph_ltx2.checkpoint.load import load_tensors
+
+        mean, std = load_tensors(self.checkpoint.component("vae"), ("latents_mean", "latents_std"))
+        return parts.VideoStatistics(mean, std)
+
+    @part
+    def latent_upsampler(self) -> parts.LatentUpsampler:
+        """Video latents to those of a larger video."""
+        from stagegraph_ltx2.model.latent_upsampler import LatentUpsampler
+
+        return parts.LatentUpsampler(self._load("latent_upsampler", LatentUpsamplerConfig.from_dict, LatentUpsampler))
 
     @part
     def audio_vae(self) -> parts.AudioVAE:

@@ -9,103 +9,104 @@ import attrs
 import torch
 from torch import Tensor
 
-from stagegraph_ltx2.guidance import euler_step, guide, velocity_to_x0, x0_to_velocity
-from stagegraph_ltx2.model.conditions import Rotary, Text, Timesteps
-from stagegraph_ltx2.model.positions import audio_positions, video_positions
+from stagegraph.context import derive_seed
+from stagegraph_ltx2.conditioning import blend, noisy
+from stagegraph_ltx2.estimate import Estimator, grouped, passes
 from stagegraph_ltx2.model.transformer import AudioVideoTransformer
-from stagegraph_ltx2.values import LatentState, TextContext
+from stagegraph_ltx2.noise import seeded
+from stagegraph_ltx2.rules import RULES, Rules
+from stagegraph_ltx2.samplers import Noise, Pair, Sampler, Step, euler
+from stagegraph_ltx2.scales import Guidance
+from stagegraph_ltx2.values import DenoisingProgress, LatentState, TextContext, TokenState
 
-TIMESTEPS = 1000
-"""The transformer is told a sigma as this many times its value."""
 
-
-@attrs.frozen
-class Guidance:
-    """How strongly the result follows the prompt; a scale of 1 is no guidance, and then no negative text is read.
+@attrs.frozen(eq=False)
+class Recipe:
+    """How latents are denoised.
 
     Attributes:
-        video: scale for the video.
-        audio: scale for the audio.
-        rescale: how much of the contrast that guidance adds is taken back, 0 to 1.
+        sigmas: noise levels, descending, ending with 0; n + 1 of them make n steps. The first is the noise scale of the
+            latents.
+        guidance: what estimates are moved away from.
+        sampler: how a step is taken.
+        rules: what is followed where references differ.
+        together: whether the passes of guidance go through the transformer as one batch, which takes more memory.
     """
 
-    video: float = 1.0
-    audio: float = 1.0
-    rescale: float = 0.0
+    sigmas: Sequence[float]
+    guidance: Guidance = attrs.field(factory=Guidance)
+    sampler: Sampler = euler
+    rules: Rules = RULES["diffusers"]
+    together: bool = True
 
-    @property
-    def needed(self) -> bool:
-        """Whether the negative text has to be evaluated."""
-        return self.video != 1 or self.audio != 1
+
+#: Told after each step how far the loop has come, and how many steps there are; what it raises ends the loop.
+OnStep = Callable[[DenoisingProgress, int], None]
 
 
 @torch.inference_mode()
 def denoise(
     model: AudioVideoTransformer,
     state: LatentState,
-    sigmas: Sequence[float],
+    recipe: Recipe,
     text: TextContext,
     negative: TextContext | None = None,
-    guidance: Guidance = Guidance(),
-    on_step: Callable[[int, int, Tensor, Tensor], None] = lambda done, total, video, audio: None,
-    start: int = 0,
+    on_step: OnStep = lambda progress, total: None,
+    start: DenoisingProgress | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Follow the model's velocities through the sigmas with Euler steps.
+    """Go from noise to content.
 
     Latents stay in fp32 throughout; the model sees them in its own dtype.
 
     Args:
         model: on the device where everything happens.
-        state: as noisy as the sigma at `start` says.
-        sigmas: descending, ending with 0; n + 1 of them make n steps.
+        state: what denoising starts from, and what it keeps.
+        recipe: how it goes on.
         text: the prompt.
-        negative: what to move away from; needed if `guidance` is.
-        guidance: scales.
-        on_step: called after each step with (steps done, steps in all, video, audio); what it raises ends the loop.
-        start: steps that are done already.
+        negative: what to move away from; needed if the guidance is by the prompt.
+        on_step: called after each step.
+        start: how far an earlier loop came that is to be continued.
 
     Returns:
-        Video [b, t, c] and audio [b, t, c], fp32, on the model's device.
+        Video [b, t, c] without the tokens of keyframes, and audio [b, t, c], fp32, on the model's device.
     """
     device = model.proj_in.weight.device
-    video, audio = state.video.to(device), state.audio.to(device)
-    rotary = model.rotary(
-        video_positions(state.size.latent(), float(state.frame_rate), device),
-        audio_positions(state.size.audio(), device),
-    )
-    texts = [text] if negative is None or not guidance.needed else [text, negative]
-    contexts = torch.cat([t.video for t in texts]), torch.cat([t.audio for t in texts])
-    prompts = model.text(*(context.to(model.proj_in.weight) for context in contexts), ahead=True)
-    for step, (sigma, next_sigma) in enumerate(pairwise(sigmas[start:]), start + 1):
-        x0 = _estimate(model, video, audio, prompts, sigma, rotary, guidance)
-        video = euler_step(video, x0_to_velocity(video, x0[0], sigma), sigma, next_sigma)
-        audio = euler_step(audio, x0_to_velocity(audio, x0[1], sigma), sigma, next_sigma)
-        on_step(step, len(sigmas) - 1, video, audio)
-    return video, audio
+    streams = (_moved(state.video, device), _moved(state.audio, device))
+    groups = grouped(passes(recipe.guidance, text, negative), together=recipe.together)
+    estimate = Estimator(model, *streams, groups, recipe.guidance, recipe.rules)
+
+    def restore(x: Pair) -> Pair:
+        return Pair(*(blend(part, tokens) for part, tokens in zip(x, streams, strict=True)))
+
+    if start is None:
+        x = Pair(*(noisy(tokens, state.noise_scale, recipe.rules) for tokens in streams))
+        start = DenoisingProgress(0, *x)
+    done, x, memory = start.step, Pair(start.video.to(device), start.audio.to(device)), _memory(start, device)
+    for number, (sigma, following) in enumerate(pairwise(recipe.sigmas[done:]), done + 1):
+        step = Step(sigma, following, _noise(state, number, device), restore, memory)
+        x, memory = recipe.sampler(x, estimate, step)
+        on_step(DenoisingProgress(number, *x, *(memory or ())), len(recipe.sigmas) - 1)
+    # Arithmetic may have moved what is kept by a rounding.
+    video, audio = (torch.where(tokens.mask == 0, tokens.clean, part) for part, tokens in zip(x, streams, strict=True))
+    return video[:, : state.size.latent().tokens], audio
 
 
-def _estimate(
-    model: AudioVideoTransformer,
-    video: Tensor,
-    audio: Tensor,
-    prompts: Text,
-    sigma: float,
-    rotary: Rotary,
-    guidance: Guidance,
-) -> tuple[Tensor, Tensor]:
-    """The guided estimate of the clean latents. Prompt and negative prompt go through the model as one batch."""
-    dtype = model.proj_in.weight.dtype
-    passes = len(prompts.video) // len(video)
-    timestep = torch.full((len(prompts.video),), sigma * TIMESTEPS, device=video.device)
-    velocities = model(
-        video.to(dtype).repeat(passes, 1, 1),
-        audio.to(dtype).repeat(passes, 1, 1),
-        prompts,
-        Timesteps.alike(timestep),
-        rotary,
-    )
-    estimates = []
-    for x, velocity, scale in zip((video, audio), velocities, (guidance.video, guidance.audio), strict=True):
-        cond, *uncond = (velocity_to_x0(x, v, sigma) for v in velocity.chunk(passes))
-        estimates.append(guide(cond, uncond[0], scale, guidance.rescale) if uncond else cond)
-    return estimates[0], estimates[1]
+def _moved(tokens: TokenState, device: torch.device) -> TokenState:
+    return TokenState(*(getattr(tokens, field.name).to(device) for field in attrs.fields(TokenState)))
+
+
+def _memory(progress: DenoisingProgress, device: torch.device) -> Pair | None:
+    if progress.video_velocity is None or progress.audio_velocity is None:
+        return None
+    return Pair(progress.video_velocity.to(device), progress.audio_velocity.to(device))
+
+
+def _noise(state: LatentState, step: int, device: torch.device) -> Noise:
+    """Noise of one step: of its own seed, so that a loop that is continued draws what it would have drawn."""
+
+    def draw(purpose: str) -> Pair:
+        generator = seeded(derive_seed(state.seed, purpose, str(step)))
+        drawn = (torch.randn(tokens.noise.shape, generator=generator) for tokens in (state.video, state.audio))
+        return Pair(*(noise.to(device) for noise in drawn))
+
+    return draw

@@ -1,4 +1,4 @@
-"""The arithmetic of one denoising step, in fp32: velocities, clean estimates x0, guidance between them, and Euler.
+"""The arithmetic of guidance, in fp32: velocities, clean estimates x0, and how estimates are combined.
 
 A noisy latent is x = (1 - sigma) x0 + sigma noise, and its velocity v = (x - x0) / sigma = noise - x0. Guidance
 combines estimates of x0 rather than velocities, so that conditioning can replace part of an estimate afterwards.
@@ -6,8 +6,28 @@ combines estimates of x0 rather than velocities, so that conditioning can replac
 
 from __future__ import annotations
 
+import attrs
 import torch
 from torch import Tensor
+
+from .scales import Scales
+
+
+@attrs.frozen(eq=False)
+class Estimates:
+    """Estimates x0 [b, t, c] of one stream; None for those that nobody needs.
+
+    Attributes:
+        full: with the prompt and everything else.
+        negative: with the negative prompt.
+        perturbed: by the perturbed network.
+        isolated: without the other stream.
+    """
+
+    full: Tensor
+    negative: Tensor | None = None
+    perturbed: Tensor | None = None
+    isolated: Tensor | None = None
 
 
 def velocity_to_x0(x: Tensor, v: Tensor, sigma: Tensor | float) -> Tensor:
@@ -16,35 +36,31 @@ def velocity_to_x0(x: Tensor, v: Tensor, sigma: Tensor | float) -> Tensor:
     Args:
         x: [b, t, c].
         v: [b, t, c].
-        sigma: Of the whole batch, or [b, t, 1] where tokens differ.
+        sigma: of the whole batch, or [b, t, 1] where tokens differ.
     """
     return x.float() - v.float() * sigma
 
 
-def x0_to_velocity(x: Tensor, x0: Tensor, sigma: float) -> Tensor:
-    """The velocity that leads from x, at sigma > 0, to x0."""
-    return (x.float() - x0.float()) / sigma
-
-
-def euler_step(x: Tensor, v: Tensor, sigma: float, next_sigma: float) -> Tensor:
-    """Follow a velocity from one noise level to the next lower one; a step to 0 arrives at x0."""
-    return x.float() + v.float() * (next_sigma - sigma)
-
-
-def guide(cond: Tensor, uncond: Tensor, scale: float, rescale: float = 0.0) -> Tensor:
-    """Classifier-free guidance: push the estimate with the prompt away from the one with the negative prompt.
+def guide(estimates: Estimates, scales: Scales, *, per_sample: bool = True) -> Tensor:
+    """The full estimate, moved away from the others.
 
     Args:
-        cond: x0 [b, ...] estimated with the prompt.
-        uncond: x0 [b, ...] estimated with the negative prompt.
-        scale: 1 returns `cond`; larger follows the prompt more closely.
-        rescale: How much of the contrast that guidance adds is taken back, from 0 (none) to 1 (all): each sample's
-            standard deviation moves towards that of `cond`.
+        estimates: of one stream.
+        scales: of the same.
+        per_sample: whether contrast is that of each sample, or of the whole batch.
     """
-    cond, uncond = cond.float(), uncond.float()
-    guided = cond + (scale - 1) * (cond - uncond)
-    if rescale == 0:
+    full = estimates.full.float()
+    pushes = (
+        (scales.text - 1, estimates.negative),
+        (scales.perturbation, estimates.perturbed),
+        (scales.modality - 1, estimates.isolated),
+    )
+    guided = full
+    for scale, other in pushes:
+        if scale and other is not None:
+            guided = guided + scale * (full - other.float())
+    if scales.rescale == 0 or guided is full:
         return guided
-    axes = tuple(range(1, cond.ndim))
-    ratio = cond.std(axes, keepdim=True) / guided.std(axes, keepdim=True)
-    return guided * torch.lerp(torch.ones_like(ratio), ratio, rescale)
+    axes = tuple(range(int(per_sample), full.ndim))
+    ratio = full.std(axes, keepdim=True) / guided.std(axes, keepdim=True)
+    return guided * torch.lerp(torch.ones_like(ratio), ratio, scales.rescale)

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import combinations, pairwise
+from typing import Literal
+
+SamplerName = Literal["euler", "euler_ancestral", "res_2s", "gradient_estimation"]
+"""The ways from one sigma to the next."""
 
 BASE_TOKENS = 4096
 """Video tokens that the base schedule assumes where the real count is not asked for."""
@@ -39,6 +43,39 @@ class ScheduleError(ValueError):
     def __init__(self, faults: tuple[str, ...]) -> None:
         self.faults = faults
         super().__init__("; ".join(faults))
+
+
+def distilled_sigmas(num_inference_steps: int) -> tuple[float, ...]:
+    """The schedule of a distilled model in eight steps, or in fewer of its sigmas.
+
+    The first and the last stay; of all choices between them, that with the smallest largest gap, then the smallest
+    last gap, then the smallest sum of squared gaps, as FastVideo chooses.
+
+    Raises:
+        ScheduleError: Fewer than one step, or more than eight.
+    """
+    most = len(DISTILLED_SIGMAS) - 1
+    if not 1 <= num_inference_steps <= most:
+        raise ScheduleError((f"num_inference_steps={num_inference_steps}: a distilled model has 1 to {most} steps",))
+
+    def gaps(sigmas: tuple[float, ...]) -> tuple[float, float, float]:
+        found = [a - b for a, b in pairwise(sigmas)]
+        return max(found), found[-1], sum(gap**2 for gap in found)
+
+    first, *between, last = DISTILLED_SIGMAS
+    chosen = combinations(between, num_inference_steps - 1)
+    return min(((first, *some, last) for some in chosen), key=gaps)
+
+
+def refine_sigmas(num_inference_steps: int = 3) -> tuple[float, ...]:
+    """The schedule of the refine pass: three steps, or two.
+
+    Raises:
+        ScheduleError: Another number of steps.
+    """
+    if num_inference_steps not in (2, 3):
+        raise ScheduleError((f"num_inference_steps={num_inference_steps}: the refine pass has 3 steps, or 2",))
+    return REFINE_SIGMAS if num_inference_steps == 3 else TWO_STEP_REFINE_SIGMAS
 
 
 def base_sigmas(num_inference_steps: int, tokens: int = BASE_TOKENS) -> tuple[float, ...]:

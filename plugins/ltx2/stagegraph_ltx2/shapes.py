@@ -143,6 +143,11 @@ def audio_latent_frames(frames: int, frame_rate: float) -> int:
     return round(frames / frame_rate * AUDIO_LATENTS_PER_SECOND)
 
 
+def sound_before(size: PixelShape, seconds: float) -> AudioShape:
+    """The sound of a video that begins so many seconds after its sound."""
+    return AudioShape(round((size.frames / size.frame_rate + seconds) * AUDIO_LATENTS_PER_SECOND))
+
+
 def nearest_size(size: int, multiple: int = SPATIAL) -> tuple[int, int]:
     """The valid heights (or widths) around `size`, both equal to it if it is valid: 400 gives (384, 416).
 

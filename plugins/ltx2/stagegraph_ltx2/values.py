@@ -31,37 +31,112 @@ class TextContext:
 
 
 @attrs.frozen(eq=False)
-class LatentState:
-    """Video and audio on their way from noise to content, normalised, as tokens in fp32 on the CPU.
+class TokenState:
+    """The tokens of one stream before denoising: what it starts from, and what is to be kept of it.
 
     Attributes:
-        video: [b, t, c], ordered by latent frame, row, column.
-        audio: [b, t, c], one token a latent frame.
-        size: the video that it becomes.
-        frame_rate: its exact rate, in pixel frames per second.
+        initial: [b, t, c], the clean latents that denoising starts from; zeros where it starts from noise alone.
+        noise: [b, t, c], standard normal.
+        clean: [b, t, c], what is kept where the mask says so.
+        mask: [b, t, 1], 1 = generate, 0 = keep; between, keep with less strength.
+        positions: [b or 1, axes, t, 2], what each token covers: bounds in seconds and, of video, in pixels.
     """
 
-    video: Tensor
-    audio: Tensor
+    initial: Tensor
+    noise: Tensor
+    clean: Tensor
+    mask: Tensor
+    positions: Tensor
+
+    @property
+    def tokens(self) -> int:
+        """t."""
+        return int(self.noise.shape[1])
+
+    @property
+    def frozen(self) -> bool:
+        """Whether all of it is kept."""
+        return not bool(self.mask.any())
+
+
+@attrs.frozen(eq=False)
+class LatentState:
+    """Video and audio before denoising, normalised, as tokens in fp32 on the CPU.
+
+    Attributes:
+        video: ordered by latent frame, row, column; after these, tokens of keyframes that are dropped in the end.
+        audio: one token a latent frame.
+        size: the video that it becomes.
+        frame_rate: its exact rate, in pixel frames per second.
+        noise_scale: the noise level that denoising starts at, 0 to 1.
+        seed: of the request; what samplers draw later comes from it.
+    """
+
+    video: TokenState
+    audio: TokenState
     size: PixelShape
     frame_rate: Fraction
+    noise_scale: float = 1.0
+    seed: int = 0
 
     @property
     def facts(self) -> Facts:
         """What was known of it before it was made."""
-        return latent_facts(self.size, self.frame_rate)
+        return latent_facts(
+            self.size,
+            self.frame_rate,
+            noise_scale=self.noise_scale,
+            video_tokens=self.video.tokens,
+            audio_frames=self.audio.tokens,
+        )
 
 
-def latent_facts(size: PixelShape, frame_rate: Fraction) -> Facts:
-    """What is known of the latents of a video and its sound: their sizes, and pixel frames per second."""
+def latent_facts(
+    size: PixelShape,
+    frame_rate: Fraction,
+    *,
+    noise_scale: float = 1.0,
+    video_tokens: int | None = None,
+    audio_frames: int | None = None,
+) -> Facts:
+    """What is known of the latents of a video and its sound.
+
+    Args:
+        size: of the video.
+        frame_rate: pixel frames per second.
+        noise_scale: the noise level that denoising starts at.
+        video_tokens: with those of keyframes, if there are any.
+        audio_frames: latent frames of the sound, if not those of the video.
+    """
     latent = size.latent()
     return {
         "latent_frames": latent.frames,
         "latent_height": latent.height,
         "latent_width": latent.width,
-        "audio_frames": size.audio().frames,
+        "audio_frames": size.audio().frames if audio_frames is None else audio_frames,
         "frame_rate": frame_rate,
+        "noise_scale": noise_scale,
+        "video_tokens": latent.tokens if video_tokens is None else video_tokens,
     }
+
+
+@attrs.frozen(eq=False)
+class DenoisingProgress:
+    """How far a denoising loop has come: all that it needs to go on.
+
+    Attributes:
+        step: steps that are done.
+        video: [b, t, c], noisy latents after them, with the tokens of keyframes, fp32.
+        audio: likewise.
+        video_velocity: [b, t, c], of the last step; None for samplers that do not look back.
+        audio_velocity: likewise.
+    """
+
+    step: int
+    video: Tensor
+    audio: Tensor
+    video_velocity: Tensor | None = None
+    audio_velocity: Tensor | None = None
 
 
 @attrs.frozen(eq=False)

@@ -70,12 +70,12 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 @pytest.fixture
-def checkpoint(case: Case, tiny: Path, tmp_path: Path) -> Path:
+def checkpoint(case: Case, tiny_base: Path, tmp_path: Path) -> Path:
     """The checkpoint of a case."""
     if not case.transformer:
-        return tiny
+        return tiny_base
     folder = tmp_path / "checkpoint"
-    shutil.copytree(tiny, folder)
+    shutil.copytree(tiny_base, folder)
     config = json.loads((folder / "transformer" / "config.json").read_text())
     shutil.rmtree(folder / "transformer")
     torch.manual_seed(1)
@@ -114,6 +114,7 @@ def ours(checkpoint: Path, case: Case) -> sg.Run:
 def reference(pipe: LTX2Pipeline, case: Case, output_type: str) -> tuple[Any, torch.Tensor]:
     """The chain in diffusers, with the noise that our stages draw."""
     pipe.set_progress_bar_config(disable=True)
+    pipe.scheduler.register_to_config(use_dynamic_shifting=False, shift_terminal=None)  # the sigmas as they are
     size = case.size
     video, audio = draw_noise(seeded(SEED), size.latent(), size.audio())
     return pipe(

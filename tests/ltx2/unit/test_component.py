@@ -26,7 +26,19 @@ def loaded_bytes(module: torch.nn.Module) -> int:
 def test_the_size_that_is_told_is_the_size_that_is_loaded(tiny: Path, part: str, dtype: str) -> None:
     """From headers alone, in the number format that is asked for."""
     model = LTX2Checkpoint(path=str(tiny), device="cpu", dtype=dtype)
-    assert model.part_facts(part) == {"bytes": loaded_bytes(_module_of(getattr(model, part)()))}
+    assert model.part_facts(part)["bytes"] == loaded_bytes(_module_of(getattr(model, part)()))
+
+
+def test_traits_are_told_before_the_transformer_is_loaded(tiny: Path, tiny_base: Path) -> None:
+    """And by it, once it is."""
+    for path, distilled in ((tiny, True), (tiny_base, False)):
+        model = LTX2Checkpoint(path=str(path), device="cpu")
+        traits = {"family": "2.0", "distilled": distilled, "layers": 2}
+        facts = dict(model.part_facts("transformer"))
+        facts.pop("bytes")
+        assert facts == traits == dict(model.transformer().traits)
+    upsampler = LTX2Checkpoint(path=str(tiny), device="cpu").part_facts("latent_upsampler")
+    assert (upsampler["spatial_scale"], upsampler["temporal_scale"]) == ("2", 1)
 
 
 def test_nothing_is_told_of_what_would_have_to_be_downloaded() -> None:

@@ -1,8 +1,6 @@
-"""The arithmetic of one denoising step."""
+"""The arithmetic of guidance."""
 
 from __future__ import annotations
-
-from itertools import pairwise
 
 import pytest
 import torch
@@ -10,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stagegraph_ltx2.guidance import euler_step, guide, velocity_to_x0, x0_to_velocity
-from stagegraph_ltx2.schedule import DISTILLED_SIGMAS
+from stagegraph_ltx2.guidance import Estimates, guide, velocity_to_x0
+from stagegraph_ltx2.scales import Guidance, Scales
 
 sigmas = st.floats(0.01, 1)
 
@@ -21,34 +19,11 @@ def tensors(n: int, seed: int = 0) -> tuple[Tensor, ...]:
 
 
 @given(sigmas)
-def test_velocity_and_x0_are_two_views_of_one_estimate(sigma: float) -> None:
-    """There and back."""
-    x, v = tensors(2)
-    assert torch.allclose(x0_to_velocity(x, velocity_to_x0(x, v, sigma), sigma), v, atol=1e-4)
-
-
-@given(sigmas)
-def test_the_true_velocity_leads_to_the_clean_latent(sigma: float) -> None:
-    """From any noise level in one step."""
+def test_the_true_velocity_points_at_the_clean_latent(sigma: float) -> None:
+    """From any noise level."""
     x0, noise = tensors(2)
     x = (1 - sigma) * x0 + sigma * noise
     assert torch.allclose(velocity_to_x0(x, noise - x0, sigma), x0, atol=1e-6)
-    assert torch.allclose(euler_step(x, noise - x0, sigma, 0.0), x0, atol=1e-6)
-
-
-def test_a_step_to_zero_arrives_at_x0() -> None:
-    """The last step of every schedule."""
-    x, v = tensors(2)
-    assert torch.equal(euler_step(x, v, 0.421875, 0.0), velocity_to_x0(x, v, 0.421875))
-
-
-def test_the_true_velocity_leads_along_every_schedule_to_the_clean_latent() -> None:
-    """Step by step."""
-    x0, noise = tensors(2)
-    x = noise
-    for sigma, next_sigma in pairwise(DISTILLED_SIGMAS):
-        x = euler_step(x, noise - x0, sigma, next_sigma)
-    assert torch.allclose(x, x0, atol=1e-6)
 
 
 def test_tokens_may_have_noise_levels_of_their_own() -> None:
@@ -64,31 +39,56 @@ def test_tokens_may_have_noise_levels_of_their_own() -> None:
 def test_everything_is_computed_in_fp32(dtype: torch.dtype) -> None:
     """Whatever the model's dtype."""
     x, v = (tensor.to(dtype) for tensor in tensors(2))
-    results = (
-        velocity_to_x0(x, v, 0.5),
-        x0_to_velocity(x, v, 0.5),
-        euler_step(x, v, 0.5, 0.25),
-        guide(x, v, 3.0, 0.7),
-    )
+    results = velocity_to_x0(x, v, 0.5), guide(Estimates(x, v, x, v), Scales(3, 1, 3, 0.7))
     assert {result.dtype for result in results} == {torch.float32}
 
 
-def test_guidance_of_1_returns_the_estimate_with_the_prompt() -> None:
-    """The negative prompt then has no say."""
-    cond, uncond = tensors(2)
-    assert torch.equal(guide(cond, uncond, 1.0), cond)
+def test_without_guidance_the_estimate_is_returned() -> None:
+    """What it would be moved away from then has no say, even where it is known."""
+    full, *others = tensors(4)
+    assert torch.equal(guide(Estimates(full, *others), Scales()), full)
+    assert torch.equal(guide(Estimates(full, *others), Scales(rescale=0.7)), full)
 
 
-def test_guidance_extrapolates_from_the_negative_prompt() -> None:
-    """At 3 it goes three times as far."""
-    cond, uncond = tensors(2)
-    assert torch.allclose(guide(cond, uncond, 3.0), uncond + 3 * (cond - uncond), atol=1e-6)
+@pytest.mark.parametrize(
+    ("scales", "name"),
+    [(Scales(text=3), "negative"), (Scales(modality=3), "isolated"), (Scales(perturbation=2), "perturbed")],
+)
+def test_each_term_moves_away_from_its_estimate(scales: Scales, name: str) -> None:
+    """At a scale of 3 three times as far as from there to here; perturbation counts from 0."""
+    full, other = tensors(2)
+    assert torch.allclose(guide(Estimates(full, **{name: other}), scales), other + 3 * (full - other), atol=1e-6)
 
 
-def test_full_rescaling_restores_the_contrast_of_each_sample() -> None:
-    """Each sample its own, whatever the others of the batch are."""
-    cond, uncond = tensors(2)
-    cond = cond * torch.tensor([1.0, 10.0])[:, None, None]
-    guided = guide(cond, uncond, 7.0, rescale=1.0)
-    assert torch.allclose(guided.std((1, 2)), cond.std((1, 2)), rtol=1e-5)
-    assert torch.allclose(guide(cond[:1], uncond[:1], 7.0, rescale=1.0), guided[:1], rtol=1e-5)
+def test_terms_add_up() -> None:
+    """All together are the sum of what each adds alone."""
+    full, negative, perturbed, isolated = tensors(4)
+    estimates = Estimates(full, negative, perturbed, isolated)
+    alone = (Scales(text=3), Scales(perturbation=1), Scales(modality=2))
+    together = guide(estimates, Scales(3, 1, 2))
+    added = full + sum(guide(estimates, scales) - full for scales in alone)
+    assert torch.allclose(together, added, atol=1e-5)
+
+
+def test_full_rescaling_restores_contrast() -> None:
+    """Of each sample on its own, whatever the others of the batch are; or of the batch as a whole."""
+    full, negative = tensors(2)
+    full = full * torch.tensor([1.0, 10.0])[:, None, None]
+    estimates, scales = Estimates(full, negative), Scales(text=7, rescale=1)
+    guided = guide(estimates, scales)
+    assert torch.allclose(guided.std((1, 2)), full.std((1, 2)), rtol=1e-5)
+    alone = guide(Estimates(full[:1], negative[:1]), scales)
+    assert torch.allclose(alone, guided[:1], rtol=1e-5)
+    whole = guide(estimates, scales, per_sample=False)
+    assert torch.allclose(whole.std(), full.std(), rtol=1e-5)
+    assert not torch.allclose(whole.std((1, 2)), full.std((1, 2)), rtol=1e-3)
+
+
+def test_only_passes_that_change_something_are_needed() -> None:
+    """Either stream is enough."""
+    assert not (Guidance().needs_negative)
+    assert not (Guidance().needs_perturbed)
+    assert not (Guidance().needs_isolated)
+    assert Guidance(audio=Scales(text=7)).needs_negative
+    assert Guidance(video=Scales(perturbation=1)).needs_perturbed
+    assert Guidance(audio=Scales(modality=3)).needs_isolated

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import attrs
 import pytest
 import torch
 
@@ -14,7 +15,6 @@ from stagegraph.context import Cancellation
 from stagegraph.errors import Cancelled, InputError
 from stagegraph_ltx2.component import LTX2Checkpoint
 from stagegraph_ltx2.parts import Transformer
-from stagegraph_ltx2.schedule import DISTILLED_SIGMAS, base_sigmas
 from stagegraph_ltx2.stages import (
     LTX2DenoisingStage,
     LTX2LatentPreparationStage,
@@ -72,13 +72,22 @@ def test_prompts_that_are_too_long_are_an_error_unless_they_may_be_cut(model: LT
 def test_latent_preparation_draws_the_noise_of_the_seed_at_the_exact_rate() -> None:
     """The same seed the same noise, unit variance, and a rate that is a fraction."""
     one, same, other = SMALL.run(1), SMALL.run(1), SMALL.run(2)
-    assert torch.equal(one.video, same.video)
-    assert torch.equal(one.audio, same.audio)
-    assert not torch.equal(one.video, other.video)
-    assert one.video.shape == (1, 2 * 2 * 3, 128)
-    assert one.audio.shape == (1, 9, 128)
+    assert torch.equal(one.video.noise, same.video.noise)
+    assert torch.equal(one.audio.noise, same.audio.noise)
+    assert not torch.equal(one.video.noise, other.video.noise)
+    assert one.video.noise.shape == (1, 2 * 2 * 3, 128)
+    assert one.audio.noise.shape == (1, 9, 128)
     assert one.frame_rate == Fraction(24000, 1001)
-    assert abs(LTX2LatentPreparationStage().run(1).video.std() - 1) < 1e-2
+    assert abs(LTX2LatentPreparationStage().run(1).video.noise.std() - 1) < 1e-2
+
+
+def test_sound_may_begin_before_the_video() -> None:
+    """Then there is more of it, and the video stands later in time."""
+    stage = attrs.evolve(SMALL, video_position_offset_sec=40 / 24, frame_rate=24)
+    plain, later = attrs.evolve(SMALL, frame_rate=24).run(1), stage.run(1)
+    assert (plain.audio.tokens, later.audio.tokens) == (9, 51)
+    assert torch.allclose(later.video.positions[:, 0], plain.video.positions[:, 0] + 40 / 24)
+    assert torch.equal(later.video.positions[:, 1:], plain.video.positions[:, 1:])
 
 
 def denoise(
@@ -91,23 +100,18 @@ def denoise(
     return result.video.latent
 
 
-def test_guidance_of_1_does_not_read_the_negative_text(model: LTX2Checkpoint, prompts: EncodedPrompts) -> None:
+def test_guidance_of_1_does_not_read_the_negative_text(
+    model: LTX2Checkpoint, tiny_base: Path, prompts: EncodedPrompts
+) -> None:
     """With and without it the latents are equal; a larger scale changes them, and a rescale changes them again."""
-    latents = SMALL.run(1)
-    plain = denoise(model, LTX2DenoisingStage(), latents, prompts)
-    assert torch.equal(plain, denoise(model, LTX2DenoisingStage(), latents, prompts, guided=False))
-    guided = denoise(model, LTX2DenoisingStage(guidance_scale=3.0), latents, prompts)
-    rescaled = denoise(model, LTX2DenoisingStage(guidance_scale=3.0, guidance_rescale=0.7), latents, prompts)
+    latents, steps = SMALL.run(1), (1.0, 0.5, 0.0)
+    plain = denoise(model, LTX2DenoisingStage(sigmas=steps), latents, prompts)
+    assert torch.equal(plain, denoise(model, LTX2DenoisingStage(sigmas=steps), latents, prompts, guided=False))
+    base = LTX2Checkpoint(path=str(tiny_base), device="cpu")
+    guided = denoise(base, LTX2DenoisingStage(sigmas=steps, guidance_scale=3.0), latents, prompts)
+    rescaled = LTX2DenoisingStage(sigmas=steps, guidance_scale=3.0, guidance_rescale=0.7)
     assert not torch.equal(guided, plain)
-    assert not torch.equal(guided, rescaled)
-
-
-def test_denoising_follows_the_schedule_that_is_asked_for() -> None:
-    """The distilled sigmas by default, 40 shifted steps for base models, or what is given."""
-    assert LTX2DenoisingStage().steps == DISTILLED_SIGMAS
-    assert LTX2DenoisingStage(schedule="base").steps == base_sigmas(40)
-    assert LTX2DenoisingStage(schedule="base", num_inference_steps=4).steps == base_sigmas(4)
-    assert LTX2DenoisingStage(sigmas=(1.0, 0.5, 0.0)).steps == (1.0, 0.5, 0.0)
+    assert not torch.equal(guided, denoise(base, rescaled, latents, prompts))
 
 
 def test_denoising_stops_at_the_step_at_which_it_is_cancelled(model: LTX2Checkpoint, prompts: EncodedPrompts) -> None:
@@ -130,11 +134,15 @@ def test_denoising_stops_at_the_step_at_which_it_is_cancelled(model: LTX2Checkpo
 def test_denoising_does_not_change_its_inputs(model: LTX2Checkpoint, prompts: EncodedPrompts) -> None:
     """Whoever reads the same noise afterwards finds it as it was."""
     latents = SMALL.run(1)
-    before = latents.video.clone(), latents.audio.clone(), prompts.positive.video.clone()
+    before = [tensor.clone() for tensor in tensors_of(latents)], prompts.positive.video.clone()
     denoise(model, LTX2DenoisingStage(), latents, prompts)
-    assert torch.equal(latents.video, before[0])
-    assert torch.equal(latents.audio, before[1])
-    assert torch.equal(prompts.positive.video, before[2])
+    assert all(torch.equal(a, b) for a, b in zip(tensors_of(latents), before[0], strict=True))
+    assert torch.equal(prompts.positive.video, before[1])
+
+
+def tensors_of(latents: LatentState) -> list[torch.Tensor]:
+    """All of both streams."""
+    return [getattr(tokens, f.name) for tokens in (latents.video, latents.audio) for f in attrs.fields(type(tokens))]
 
 
 def test_video_decoding_gives_every_frame_at_the_exact_rate(model: LTX2Checkpoint, prompts: EncodedPrompts) -> None:
@@ -153,7 +161,7 @@ def test_make_tiny_writes_a_checkpoint_and_refuses_to_overwrite(
     """The command gives the files of the embedded checkpoint for the same seed, and others for another."""
     folder = tmp_path / "new"
     assert call(["ltx2", "make-tiny", str(folder)]) == 0
-    assert capsys.readouterr().out == f"wrote {folder}: 7.4 MB\n"
+    assert capsys.readouterr().out == f"wrote {folder}: 8.1 MB\n"
     weights = "transformer/diffusion_pytorch_model.safetensors"
     assert (folder / weights).read_bytes() == (tiny / weights).read_bytes()
     assert call(["ltx2", "make-tiny", str(folder)]) == 3

@@ -83,6 +83,14 @@ class Checkpoint:
         return cls(path, version, MappingProxyType(classes))
 
     @property
+    def distilled(self) -> bool | None:
+        """Whether the model is distilled, which its scheduler says; None if it has none."""
+        if not (self.root / "scheduler").is_dir():
+            return None
+        shifting = self.component("scheduler").config.get("use_dynamic_shifting")
+        return not shifting if isinstance(shifting, bool) else None
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The components that have a folder."""
         return tuple(name for name in COMPONENTS if (self.root / name).is_dir())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import FileIO
 from itertools import groupby
@@ -127,3 +127,20 @@ def _fill(data: Tensor, file: FileIO, item: Stored) -> None:
                 fix="run again once nothing writes there",
             )
         done += count
+
+
+def load_tensors(files: ComponentFiles, names: Sequence[str]) -> list[Tensor]:
+    """Single tensors of a component, in fp32 on the CPU.
+
+    Raises:
+        ComponentError: files that are damaged, a tensor that is missing or quantised.
+    """
+    stored, duplicates = stored_tensors([read_header(path) for path in files.files], Names())
+    raise_all(duplicates)
+    missing = [name for name in names if name not in stored]
+    if missing:
+        what = f"{files.name} has no {', '.join(missing)}"
+        raise failure("missing_tensor", what, where=files.folder, fix="download the component again")
+    wanted = {name: stored[name] for name in names}
+    found = _read_all(wanted, torch.device("cpu"), torch.float32)
+    return [found[name] for name in names]

@@ -25,11 +25,13 @@ from stagegraph_ltx2.model.audio_vae import AudioVAE
 from stagegraph_ltx2.model.config import (
     AudioVAEConfig,
     ConnectorsConfig,
+    LatentUpsamplerConfig,
     TransformerConfig,
     VideoVAEConfig,
     VocoderConfig,
 )
 from stagegraph_ltx2.model.connectors import TextConnectors
+from stagegraph_ltx2.model.latent_upsampler import LatentUpsampler
 from stagegraph_ltx2.model.transformer import AudioVideoTransformer
 from stagegraph_ltx2.model.video_vae import VideoVAE
 from stagegraph_ltx2.model.vocoder import Vocoder
@@ -40,7 +42,12 @@ NETWORKS: Mapping[str, tuple[type[Any], type[Any], Mapping[str, Any]]] = {
     "vae": (VideoVAE, VideoVAEConfig, recipe.VIDEO_VAE),
     "audio_vae": (AudioVAE, AudioVAEConfig, recipe.AUDIO_VAE),
     "vocoder": (Vocoder, VocoderConfig, recipe.VOCODER),
+    "latent_upsampler": (LatentUpsampler, LatentUpsamplerConfig, recipe.LATENT_UPSAMPLER),
 }
+
+
+#: Components in the order of their streams of random numbers; new ones come last, and leave the others as they are.
+STREAMS = ("audio_vae", "connectors", "transformer", "vae", "vocoder", "text_encoder", "latent_upsampler")
 
 
 def make_tiny(path: Path, *, seed: int = 0) -> Path:
@@ -95,14 +102,14 @@ def _not_empty(path: Path) -> Exception:
 
 def _write(folder: Path, seed: int) -> None:
     _write_json(folder / INDEX, recipe.MODEL_INDEX)
-    for number, (name, (network, config_class, values)) in enumerate(sorted(NETWORKS.items())):
+    for name, (network, config_class, values) in sorted(NETWORKS.items()):
         config = config_class.from_dict(values)
         _write_json(folder / name / "config.json", _labelled(config_class.diffusers_class, config.to_dict()))
         with torch.device("meta"):
             module = network(config)
-        _write_weights(folder / name, module, _generator(seed, number), torch.bfloat16)
+        _write_weights(folder / name, module, _generator(seed, name), torch.bfloat16)
     _write_json(folder / "text_encoder" / "config.json", recipe.GEMMA)
-    _write_weights(folder / "text_encoder", _gemma(), _generator(seed, len(NETWORKS)), torch.float32)
+    _write_weights(folder / "text_encoder", _gemma(), _generator(seed, "text_encoder"), torch.float32)
     scheduler = _labelled("FlowMatchEulerDiscreteScheduler", recipe.SCHEDULER)
     _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
     _write_json(folder / "tokenizer" / "tokenizer_config.json", tokenizer_config())
@@ -113,9 +120,9 @@ def _labelled(class_name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {"_class_name": class_name, "_diffusers_version": recipe.DIFFUSERS_VERSION, **values}
 
 
-def _generator(seed: int, number: int) -> torch.Generator:
+def _generator(seed: int, name: str) -> torch.Generator:
     """One stream of numbers a component, so that a change of one leaves the others as they are."""
-    return torch.Generator("cpu").manual_seed(1000 * seed + number)
+    return torch.Generator("cpu").manual_seed(1000 * seed + STREAMS.index(name))
 
 
 def _gemma() -> nn.Module:
@@ -128,7 +135,7 @@ def _gemma() -> nn.Module:
 
 def _write_weights(folder: Path, module: nn.Module, generator: torch.Generator, dtype: torch.dtype) -> None:
     state = {
-        name: draw(name, tensor, generator).to(dtype)
+        name: (draw(name, tensor, generator) if tensor.is_meta else tensor).to(dtype)
         for name, tensor in sorted(module.state_dict().items())
         if not name.startswith("lm_head.")  # tied to the embeddings
     }

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 #: Counts up when the same seed no longer gives the same files, so that a cached copy is not mistaken for this one.
-VERSION = 1
+VERSION = 2
 
 #: The release of diffusers whose classes the configurations describe.
 DIFFUSERS_VERSION = "0.42.1"
@@ -71,6 +71,10 @@ AUDIO_VAE: Mapping[str, Any] = MappingProxyType({"ch_mult": [1, 1, 1], "num_res_
 
 VOCODER: Mapping[str, Any] = MappingProxyType(
     {"hidden_channels": 32, "resnet_kernel_sizes": [3], "resnet_dilations": [[1, 3, 5]]}
+)
+
+LATENT_UPSAMPLER: Mapping[str, Any] = MappingProxyType(
+    {"mid_channels": 32, "num_blocks_per_stage": 1, "use_rational_resampler": True}
 )
 
 SCHEDULER: Mapping[str, Any] = MappingProxyType(

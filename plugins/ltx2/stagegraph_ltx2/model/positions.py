@@ -26,6 +26,29 @@ def video_positions(shape: LatentShape, frame_rate: float, device: torch.device 
     return torch.stack((_causal(frames, TEMPORAL) / frame_rate, height * SPATIAL, width * SPATIAL))[None]
 
 
+def keyframe_positions(
+    shape: LatentShape, frame: int, pixel_frames: int, frame_rate: float, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Bounds [1, 3, t, 2] of frames that are given beside a video, from a pixel frame of it on.
+
+    Args:
+        shape: Of their latents.
+        frame: The pixel frame at which they begin.
+        pixel_frames: How many of them there are: a still covers one pixel frame although its latent could cover eight.
+        frame_rate: Pixel frames per second.
+        device: Where the result goes.
+    """
+    bounds = video_positions(shape, 1.0, device)
+    if frame != 0:  # only where the video begins does the first latent frame cover one pixel frame
+        bounds[:, 0] = torch.arange(shape.frames, dtype=torch.float32, device=device).repeat_interleave(
+            shape.tokens_per_frame
+        )[:, None] * TEMPORAL + torch.tensor([0.0, TEMPORAL], device=device)
+    if pixel_frames == 1:
+        bounds[:, 0, :, 1] = bounds[:, 0, :, 0] + 1
+    bounds[:, 0] = (bounds[:, 0] + frame) / frame_rate
+    return bounds
+
+
 def audio_positions(shape: AudioShape, device: torch.device | str = "cpu") -> Tensor:
     """Bounds [1, 1, t, 2] in time; the first latent frame covers one mel frame, each other one covers four."""
     starts = torch.arange(shape.frames, dtype=torch.float32, device=device)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from stagegraph import stage
+from stagegraph import param, stage
 from stagegraph_ltx2.parts import AudioVAE, Vocoder
+from stagegraph_ltx2.rules import RULES, RulesName
 from stagegraph_ltx2.values import AudioLatent
 from stagegraph_media.values import Waveform
 
@@ -12,15 +13,25 @@ from stagegraph_media.values import Waveform
 class LTX2AudioDecodingStage:
     """Decode audio latents into a stereo waveform."""
 
+    rules: RulesName = param(
+        default="diffusers",
+        help="What is followed where diffusers and the official code differ: the latter cuts sound of LTX-2.3 off at "
+        "full scale before its bandwidth is extended.",
+    )
+
     def run(self, latents: AudioLatent, *, audio_vae: AudioVAE, vocoder: Vocoder) -> Waveform:
         """Decode through a mel spectrogram; the first of a batch."""
         import torch
 
         from stagegraph_ltx2.model.audio_vae import unpack
+        from stagegraph_ltx2.model.wideband_vocoder import WidebandVocoder
 
         vae, voice = audio_vae.module, vocoder.module
         with torch.inference_mode():
             tokens = vae.denormalize(latents.latent[:1].to(vae.latents_mean))
             mel = vae.decode(unpack(tokens))
-            samples = voice(mel.to(next(voice.parameters())))[0].float()
+            mel = mel.to(next(voice.parameters()))
+            wideband = isinstance(voice, WidebandVocoder)
+            samples = voice(mel, clamp_base=RULES[self.rules].clamps_base) if wideband else voice(mel)
+            samples = samples[0].float()
             return Waveform(samples.contiguous().cpu().numpy(), voice.config.output_sampling_rate)

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-import attrs
-
 from stagegraph import StageContext, outputs, param, stage
 from stagegraph.errors import InputError
-from stagegraph.facts import Facts
+from stagegraph.facts import FactError, Facts
 from stagegraph_ltx2.errors import fault
 from stagegraph_ltx2.parts import Transformer
-from stagegraph_ltx2.schedule import DISTILLED_SIGMAS, base_sigmas, checked_sigmas
-from stagegraph_ltx2.values import AudioLatent, LatentState, TextContext, VideoLatent
+from stagegraph_ltx2.recipes import RequestError, Settings, settle
+from stagegraph_ltx2.rules import RULES, RulesName
+from stagegraph_ltx2.schedule import SamplerName, checked_sigmas, distilled_sigmas, refine_sigmas
+from stagegraph_ltx2.values import AudioLatent, DenoisingProgress, LatentState, TextContext, VideoLatent
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-BASE_STEPS = 40
-"""Steps of the base schedule if none are asked for: the official default of LTX-2."""
+    from stagegraph_ltx2.denoise import Recipe
 
 
 @outputs
@@ -30,32 +27,63 @@ class Denoised:
     audio: AudioLatent
 
 
-@stage("ltx2.denoising", version=1)
+@stage("ltx2.denoising", version=2)
 class LTX2DenoisingStage:
-    """Denoise video and sound together, following the text."""
+    """Denoise video and sound together, following the text.
 
-    schedule: Literal["distilled", "base"] = param(
-        default="distilled", help="The 8 fixed sigmas of distilled checkpoints, or the shifted schedule of the others."
+    What is left out follows from the checkpoint: distilled ones take their 8 steps without guidance, the others the
+    guided base schedule. A refine pass is a second node with `schedule: refine`, over latents that were noised again.
+    """
+
+    schedule: Literal["auto", "distilled", "base", "refine"] = param(
+        default="auto",
+        help="Noise levels: the 8 of distilled checkpoints, the shifted schedule of the others, or the 3 of a refine "
+        "pass; auto is one of the first two, as the checkpoint says.",
     )
     num_inference_steps: int | None = param(
-        default=None, ge=1, le=1000, help="Steps of the base schedule, 40 by default; the distilled one has 8."
+        default=None,
+        ge=1,
+        le=1000,
+        help="Steps: of the base schedule 40 (2.0) or 30 by default, of the distilled one 1 to 8, of a refine pass 3 "
+        "or 2.",
     )
     sigmas: tuple[float, ...] | None = param(
-        default=None, help="Noise levels in place of a schedule: descending, ending with 0."
+        default=None,
+        help="Noise levels in place of a schedule: descending, ending with 0; without guidance by default.",
     )
-    guidance_scale: float = param(
-        default=1.0,
-        ge=1,
-        le=100,
-        help="1 is no guidance, as distilled checkpoints want; more follows the prompt more closely.",
+    sampler: SamplerName = param(
+        default="euler",
+        help="How a step is taken; euler_ancestral and res_2s add new noise, res_2s evaluates the model twice.",
+    )
+    eta: float | None = param(
+        default=None, ge=0, le=1, help="How much of the noise is new in samplers that add some: by default 1, or 0.5."
+    )
+    guidance_scale: float | None = param(
+        default=None, ge=1, le=100, help="How closely the prompt is followed: 1 is no guidance; 3 by default where any."
+    )
+    stg_scale: float | None = param(
+        default=None, ge=0, le=100, help="Guidance away from a perturbed network: 0 is none; 1 by default where any."
+    )
+    modality_scale: float | None = param(
+        default=None, ge=1, le=100, help="How closely video and sound follow each other: 1 is none; 3 where any."
+    )
+    guidance_rescale: float | None = param(
+        default=None, ge=0, le=1, help="How much of the contrast that guidance adds is taken back: 0 none, 1 all."
     )
     audio_guidance_scale: float | None = param(
-        default=None, ge=1, le=100, help="The scale for the sound; as the video by default."
+        default=None, ge=1, le=100, help="For the sound; if left out, what is set for the video, else 7 where any."
     )
-    guidance_rescale: float = param(
-        default=0.0, ge=0, le=1, help="How much of the contrast that guidance adds is taken back: 0 none, 1 all."
+    audio_stg_scale: float | None = param(default=None, ge=0, le=100, help="For the sound.")
+    audio_modality_scale: float | None = param(default=None, ge=1, le=100, help="For the sound.")
+    audio_guidance_rescale: float | None = param(default=None, ge=0, le=1, help="For the sound.")
+    stg_blocks: tuple[int, ...] | None = param(
+        default=None, help="Blocks, from 0, that stg_scale perturbs: by default 29 (2.0) or 28 of 48."
     )
-
+    guidance_batch: Literal["auto", "together", "apart"] = param(
+        default="auto",
+        help="Whether the passes of guidance go through the transformer as one batch: auto if memory allows.",
+    )
+    rules: RulesName = param(default="diffusers", help="What is followed where diffusers and the official code differ.")
     checkpoint_every: int | None = param(
         default=None, ge=1, help="Steps after which the latents are kept, so that a run that was killed goes on there."
     )
@@ -66,22 +94,40 @@ class LTX2DenoisingStage:
             steps = len(checked_sigmas(self.sigmas)) - 1
             if wanted not in (None, steps):
                 raise ValueError(f"num_inference_steps is {wanted}, but sigmas makes {steps} steps: set one of them")
-        elif self.schedule == "distilled" and wanted not in (None, len(DISTILLED_SIGMAS) - 1):
-            raise ValueError(
-                f"num_inference_steps is {wanted}, but the distilled schedule has {len(DISTILLED_SIGMAS) - 1} steps: "
-                "leave it out, set schedule to base, or give sigmas"
-            )
+        elif wanted is not None and self.schedule == "distilled":
+            distilled_sigmas(wanted)
+        elif wanted is not None and self.schedule == "refine":
+            refine_sigmas(wanted)
 
     @property
-    def steps(self) -> tuple[float, ...]:
-        """The sigmas in use."""
-        if self.sigmas is not None:
-            return checked_sigmas(self.sigmas)
-        return DISTILLED_SIGMAS if self.schedule == "distilled" else base_sigmas(self.num_inference_steps or BASE_STEPS)
+    def video_scales(self) -> dict[str, float | None]:
+        """What is asked for, by the names of `Scales`."""
+        return {
+            "text": self.guidance_scale,
+            "perturbation": self.stg_scale,
+            "modality": self.modality_scale,
+            "rescale": self.guidance_rescale,
+        }
+
+    @property
+    def audio_scales(self) -> dict[str, float | None]:
+        """What is asked for the sound alone; without what is not."""
+        asked = {
+            "text": self.audio_guidance_scale,
+            "perturbation": self.audio_stg_scale,
+            "modality": self.audio_modality_scale,
+            "rescale": self.audio_guidance_rescale,
+        }
+        return {name: value for name, value in asked.items() if value is not None}
 
     def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
         """Video and sound have the sizes of the latents."""
-        known = inputs.get("latents", {})
+        known, transformer = inputs.get("latents", {}), inputs.get("transformer", {})
+        if "distilled" in transformer:
+            try:
+                settle(self, transformer, known)
+            except RequestError as error:
+                raise FactError(error.what, port=error.port, why=error.why, fix=error.fix) from None
         video = ("latent_frames", "latent_height", "latent_width", "frame_rate")
         return {
             "video": {name: known[name] for name in video if name in known},
@@ -100,38 +146,59 @@ class LTX2DenoisingStage:
         """Denoise.
 
         Args:
-            latents: as noisy as the first sigma says.
+            latents: what denoising starts from, and what it keeps.
             text: the prompt.
-            negative_text: what to move away from; needed if a guidance scale is above 1, and not read otherwise.
+            negative_text: what to move away from; needed where guidance_scale is above 1, and not read otherwise.
             transformer: lent.
             context: told each step; can cancel between steps.
 
         Raises:
-            InputError: guidance without a negative text.
+            InputError: settings that do not fit the checkpoint or the latents; guidance without a negative text.
         """
-        from stagegraph_ltx2.denoise import Guidance, denoise
+        from stagegraph_ltx2.denoise import denoise
         from stagegraph_ltx2.model.video_vae import unpack
 
-        audio_scale = self.guidance_scale if self.audio_guidance_scale is None else self.audio_guidance_scale
-        guidance = Guidance(self.guidance_scale, audio_scale, self.guidance_rescale)
-        if guidance.needed and negative_text is None:
-            what = f"guidance_scale is {max(guidance.video, guidance.audio):g}, but there is no negative text"
+        try:
+            settings = settle(self, transformer.traits, latents.facts)
+        except RequestError as error:
+            raise InputError(fault("contradiction", error.what, why=error.why, fix=error.fix)) from None
+        if settings.guidance.needs_negative and negative_text is None:
+            scale = max(settings.guidance.video.text, settings.guidance.audio.text)
+            what = f"guidance_scale is {scale:g}, but there is no negative text"
             why = "guidance moves away from a negative prompt, which may be empty"
             raise InputError(fault("no_negative_text", what, why=why, fix='give one, as in -i negative_prompt=""'))
-        start, state = self._begin(latents, context)
 
-        def on_step(done: int, total: int, video: Tensor, audio: Tensor) -> None:
+        def on_step(progress: DenoisingProgress, total: int) -> None:
+            done = progress.step
             if self.checkpoint_every is not None and done % self.checkpoint_every == 0 and done < total:
-                context.checkpoint(done, attrs.evolve(latents, video=video.cpu(), audio=audio.cpu()))
+                context.checkpoint(done, progress)
             context.progress(done, total)
 
         video, audio = denoise(
-            transformer.module, state, self.steps, text, negative_text, guidance, on_step=on_step, start=start
+            transformer.module,
+            latents,
+            self._recipe(settings, transformer, latents),
+            text,
+            negative_text,
+            on_step,
+            self._begin(context),
         )
         unpacked = unpack(video, latents.size.latent())
         return Denoised(VideoLatent(unpacked, latents.frame_rate), AudioLatent(audio))
 
-    def _begin(self, latents: LatentState, context: StageContext) -> tuple[int, LatentState]:
-        """The steps that are done, and the latents after them."""
+    def _recipe(self, settings: Settings, transformer: Transformer, latents: LatentState) -> Recipe:
+        from stagegraph_ltx2.denoise import Recipe
+        from stagegraph_ltx2.samplers import sampler_of
+
+        return Recipe(
+            settings.sigmas,
+            settings.guidance,
+            sampler_of(self.sampler, self.eta),
+            RULES[self.rules],
+            together=self.guidance_batch != "apart",
+        )
+
+    def _begin(self, context: StageContext) -> DenoisingProgress | None:
+        """How far an earlier call came that did not reach its end."""
         kept = context.restored() if self.checkpoint_every is not None else None
-        return kept if kept is not None and isinstance(kept[1], LatentState) else (0, latents)
+        return kept[1] if kept is not None and isinstance(kept[1], DenoisingProgress) else None

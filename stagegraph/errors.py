@@ -263,7 +263,13 @@ class Cancelled(StagegraphError):
 def suggest(name: str, known: Iterable[str]) -> str:
     """`did you mean "…"?` for the nearest of the known names, else the list of them, else an empty text."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if near:
-        return f'did you mean "{near[0]}"?'
+    near = nearest(name, names)
+    if near is not None:
+        return f'did you mean "{near}"?'
     return f"use one of: {', '.join(names)}" if names else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant, if there is one."""
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    return near[0] if near else None

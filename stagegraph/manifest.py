@@ -95,8 +95,8 @@ class NodeDecl:
     def __attrs_post_init__(self) -> None:
         if bool(self.stage) == bool(self.graph):
             raise ValueError("a node names either a stage or a graph")
-        for name in ("params", "map", "timeout", "retry"):
-            if self.graph and getattr(self, name):
+        for name in ("params", "when", "map", "timeout", "retry"):
+            if self.graph and getattr(self, name) not in ({}, True, (), None):
                 raise ValueError(f"a node that is a graph has no {name} of its own")
 
 

@@ -15,7 +15,7 @@ import attrs
 
 from stagegraph.artifacts import Codec
 from stagegraph.components import ComponentSpec, component_spec_of
-from stagegraph.errors import Fault, suggest
+from stagegraph.errors import Fault, nearest, suggest
 from stagegraph.recordreaders import RecordReader
 from stagegraph.serde import describe
 from stagegraph.stages import StageSpec, spec_of
@@ -139,5 +139,9 @@ class Registry:
                 why = f"plugin {problem.origin} registers it, but: {problem.fault.what}"
                 return Fault(code, f'{what} "{name}" is not available', why=why, fix=problem.fault.fix)
         known = list(known)
-        fix = suggest(name, known) if known else "install the plugin that registers it"
-        return Fault(code, f'there is no {what} "{name}"', fix=fix)
+        plugin = name.partition(".")[0].partition("/")[0]
+        absent = plugin != name and self.plugins and all(origin.plugin != plugin for origin in self.plugins)
+        if not known or (absent and nearest(name, known) is None):
+            why = f'no installed plugin is called "{plugin}"' if absent else ""
+            return Fault(code, f'there is no {what} "{name}"', why=why, fix="install the plugin that registers it")
+        return Fault(code, f'there is no {what} "{name}"', fix=suggest(name, known))

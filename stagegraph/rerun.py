@@ -264,14 +264,7 @@ def _readable(manifest: Manifest, registry: Registry, recorded: Recorded, accept
             missing[component.kind] = _unknown(registry.component(component.kind))
     changed = changed if Accept.stages not in accept else []
     if missing:
-        gone = _not_installed(recorded.record)
-        why = f"the run had {', '.join(gone)}, which is not installed" if gone else ""
-        install = "install the plugin that registers it"
-        found = [
-            attrs.evolve(fault, where=recorded.name, why=fault.why or why, fix=fault.fix if fault.why else install)
-            for fault in missing.values()
-        ]
-        raise PluginError(*found, *changed)
+        raise PluginError(*_absent(missing, registry, recorded), *changed)
     if changed:
         raise RecordError(*changed)
     return attrs.evolve(manifest, nodes=nodes)
@@ -280,6 +273,17 @@ def _readable(manifest: Manifest, registry: Registry, recorded: Recorded, accept
 def _unknown(found: Any) -> Fault:
     assert isinstance(found, Fault)  # what a registry gives for a name that it does not have
     return found
+
+
+def _absent(missing: Mapping[str, Fault], registry: Registry, recorded: Recorded) -> Iterator[Fault]:
+    """What is missing, with what the record says of where it came from; what is called alike does not do."""
+    gone = _not_installed(recorded.record)
+    had = f"the run had {', '.join(gone)}, which is not installed" if gone else ""
+    for name, fault in missing.items():
+        why = "; ".join(filter(None, [fault.why, had]))
+        is_broken = any(problem.concerns(name) for problem in registry.problems)
+        fix = fault.fix if is_broken else "install the plugin that registers it"
+        yield attrs.evolve(fault, where=recorded.name, why=why, fix=fix)
 
 
 def _not_installed(record: RunRecord) -> list[str]:

@@ -81,7 +81,7 @@ def open_store(wanted: bool | None) -> Iterator[Store | None]:
     from stagegraph.store import FREE, Store  # only runs need it
 
     try:
-        store = Store(free=FREE, on_bad=output.warn)
+        store = Store(free=FREE)
     except StoreError as error:
         if wanted:
             raise

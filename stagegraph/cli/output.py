@@ -31,7 +31,7 @@ def printable(text: str) -> str:
 
 
 def warn(*faults: Fault) -> None:
-    """Something that is wrong but keeps nothing from being done, to stderr."""
+    """What is odd, but keeps nothing from its end; to stderr."""
     for fault in faults:
         tell(str(fault).replace("error[", "warning[", 1))
 
@@ -41,8 +41,8 @@ def succeed(command: str, data: Mapping[str, Any]) -> None:
     say_json({"schema": ENVELOPE, "ok": True, "command": command, "data": data})
 
 
-def fail(command: str, error: StagegraphError, as_json: bool) -> None:
-    """Tell what went wrong: all faults as text to stderr, or the envelope to stdout."""
+def fail(command: str, error: StagegraphError, as_json: bool, warnings: Sequence[Fault] = ()) -> None:
+    """Tell what went wrong: all faults as text to stderr, or the envelope to stdout, with what was odd beside."""
     notes = list(getattr(error, "__notes__", ()))
     if not as_json:
         tell(str(error))
@@ -64,7 +64,8 @@ def fail(command: str, error: StagegraphError, as_json: bool) -> None:
     }
     faults = [fault.as_dict() for fault in error.faults]
     envelope = {"schema": ENVELOPE, "ok": False, "command": command, "error": summary, "faults": faults}
-    say_json({**envelope, "notes": notes} if notes else envelope)
+    odd = {"warnings": [fault.as_dict() for fault in warnings]} if warnings else {}
+    say_json({**envelope, **odd, **({"notes": notes} if notes else {})})
 
 
 def say_json(data: Mapping[str, Any]) -> None:

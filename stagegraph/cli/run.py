@@ -54,7 +54,7 @@ def run(
 ) -> None:
     """Run a graph. Progress goes to stderr; the outputs are printed to stdout."""
     workspace: Workspace = ctx.obj
-    graph, values = swept(workspace.graph(manifest, set_), assignments(inputs, "-i", "NAME"))
+    graph, values = swept(workspace.to_run(manifest, set_, target), assignments(inputs, "-i", "NAME"))
     brought = assignments(given, "--given", "NODE.PORT")
     if output is not None:
         writer = the_writer(plans.make(graph, target, brought), "-o").name

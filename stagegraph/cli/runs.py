@@ -34,7 +34,7 @@ def runs(
         output.succeed("runs", {"runs": [_run_dict(run, nodes) for run, nodes in listed]})
         return
     rows = [
-        (run.id, _moment(run.record["created"]), run.status, _counts(nodes), run.graph, str(_folder(run) or ""))
+        (run.id, _moment(run.record.get("created")), run.status, _counts(nodes), run.graph, str(_folder(run) or ""))
         for run, nodes in listed
     ]
     output.say("\n".join(output.table(rows)) if rows else "no runs are recorded")
@@ -168,7 +168,7 @@ def _run_dict(run: RunRow, nodes: list[NodeRow]) -> dict[str, Any]:
     return {
         "id": run.id,
         "graph": run.graph,
-        "created": run.record["created"],
+        "created": run.record.get("created"),
         "status": run.status,
         "folder": _folder(run),
         "ran": sum(node.outcome == "ran" for node in nodes),
@@ -188,7 +188,9 @@ def _faults(store: Store, run: RunRow) -> list[dict[str, Any]]:
     return faults
 
 
-def _moment(created: str) -> str:
+def _moment(created: str | None) -> str:
+    if created is None:
+        return "unknown"
     return datetime.datetime.fromisoformat(created).astimezone().strftime("%Y-%m-%d %H:%M")
 
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from stagegraph import builder, graph, manifest, yaml
 from stagegraph import plugins as plugin_loading
 from stagegraph.artifacts import Codecs
-from stagegraph.errors import Fault, UsageError
+from stagegraph.errors import Fault, GraphError, UsageError
 from stagegraph.graph import Graph, Input
+from stagegraph.manifest import Manifest
 from stagegraph.plugins import Plugins
+from stagegraph.preflight import Report, examine
 from stagegraph.registry import Registry
 from stagegraph.serde import Text
 
@@ -61,8 +63,23 @@ class Workspace:
 
     def graph(self, name: str, settings: list[str] | None = None) -> Graph:
         """The bound graph of a manifest file or shipped name, with `NODE.PARAM=VALUE` settings laid over it."""
+        return graph.build(self._written(name, settings), self.registry)
+
+    def report(self, name: str, settings: list[str] | None = None) -> Report:
+        """What can be known of a run of it without running it."""
+        return examine(self._written(name, settings), self.registry)
+
+    def to_run(self, name: str, settings: list[str] | None = None, outputs: list[str] | None = None) -> Graph:
+        """As `graph`; of one that cannot be bound, the error tells as well what is missing on this machine."""
+        written = self._written(name, settings)
+        try:
+            return graph.build(written, self.registry)
+        except GraphError:
+            return examine(written, self.registry, outputs).check()
+
+    def _written(self, name: str, settings: list[str] | None) -> Manifest:
         written = builder.find(name, self.registry)
-        return graph.build(manifest.override(written, assignments(settings, "--set", "NODE.PARAM")), self.registry)
+        return manifest.override(written, assignments(settings, "--set", "NODE.PARAM"))
 
 
 def assignments(words: list[str] | None, option: str, left: str) -> dict[str, Text]:

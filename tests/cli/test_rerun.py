@@ -171,15 +171,15 @@ def test_missing_plugins_are_named_all_at_once(cli: Cli, note: Path) -> None:
     found = record_in(note)
     manifest = found["manifest"]
     manifest["nodes"]["say"]["stage"] = "sepia.say@1"
-    manifest["components"]["model"]["kind"] = "sepia.voice"
+    manifest["components"]["model"]["kind"] = "sepia.colours"
     versions = {**found["versions"], "stagegraph-sepia": "0.3", "": "x"}
     result = cli("rerun", changed(note, "other.json", manifest=manifest, versions=versions), "-q")
     assert result.code == 3
-    why = "  why: the run had stagegraph-sepia 0.3,  x, which is not installed\n"
+    why = '  why: no installed plugin is called "sepia"; the run had stagegraph-sepia 0.3,  x, which is not installed\n'
     fix = "  fix: install the plugin that registers it\n"
     assert result.err == (
         f'other.json: error[unknown_stage]: there is no stage "sepia.say"\n{why}{fix}'
-        f'other.json: error[unknown_component]: there is no component kind "sepia.voice"\n{why}{fix}'
+        f'other.json: error[unknown_component]: there is no component kind "sepia.colours"\n{why}{fix}'
         "2 errors\n"
     )
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 
 from stagegraph.artifacts import Codecs
+from stagegraph.caching import RunCache
 from stagegraph.cli.app import call
 from stagegraph.errors import StoreError, UsageError
 from stagegraph.store import Store, runs
 
-from .running import Handle, Weights, plan, record_of, run
+from .running import Handle, Weights, execute, plan, record_of, run
 
 
 @pytest.fixture
@@ -54,6 +58,83 @@ def test_a_run_that_goes_on_is_not_taken_up(store: Store, tmp_path: Path) -> Non
     assert str(caught.value) == f"{folder}: error[store_busy]: run {log.id} is going on in another process"
     log.close()
     runs.load(store, Codecs(), log.id).take_up().close()
+
+
+def test_an_event_that_finds_no_space_leaves_the_next_one_whole(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that was written in part is ended before the next."""
+    log = begin(store, tmp_path / "run")
+    log.event({"event": "first"})
+    disk = FullDisk()
+    monkeypatch.setattr(runs, "os", disk)
+    with pytest.raises(StoreError) as caught:
+        log.event({"event": "second"})
+    assert caught.value.code == "store_full"
+    disk.left = 1000
+    log.event({"event": "third"})
+    log.close()
+    assert [event["event"] for event in runs.events(store, log.id)] == ["first", "third"]
+
+
+class FullDisk:
+    """`os` on a disk with so many bytes left."""
+
+    def __init__(self) -> None:
+        self.left = 5
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        """Write what there is space for; nothing is an error."""
+        written = os.write(descriptor, data[: self.left])
+        self.left -= written
+        if not written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return written
+
+
+def test_outputs_that_are_evicted_while_a_run_uses_them_do_not_keep_it_from_being_taken_up(
+    store: Store, tmp_path: Path
+) -> None:
+    """They were reused, and are gone before that is recorded; the run can go on, and makes them again."""
+    run(store, plan(wanted="joined"), tmp_path)
+    made = plan(wanted="joined")
+    log = begin(store, tmp_path / "run")
+    cache = RunCache(store, Codecs(), made.graph.components, log)
+    split, join = made.steps
+    key = cache.node_key(split, {"text": '"hello"'})
+    assert cache.fetch(split, key) == ("h", 4)
+    with Store(store.folder) as other:
+        other.gc(0)
+    cache.save(join, cache.node_key(join, {"first": '"h"', "second": "4"}), ("joined",))
+    log.close()  # as when its process dies
+    assert {row.node: (row.entry, row.note) for row in runs.nodes(store, log.id) if row.node == "split"} == {
+        "split": (None, "its outputs were removed from the store meanwhile")
+    }
+    log = runs.load(store, Codecs(), log.id).take_up()
+    assert list(execute(made, RunCache(store, Codecs(), made.graph.components, log), "hello")) == ["split", "join"]
+
+
+def test_a_record_that_something_changed_is_not_believed(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run is not taken up with other params than it had; the others are still listed."""
+    first, _ = run(store, plan(), tmp_path)
+    second, _ = run(store, plan(), tmp_path)
+    with store.index.writing() as connection:
+        connection.execute("UPDATE runs SET record = replace(record, 'hello', 'hellp') WHERE id = ?", (second,))
+    assert [row.status for row in runs.recent(store)] == ["damaged", "finished"]
+    assert told(capsys, "runs").splitlines()[0].split()[:3] == [second, "unknown", "damaged"]
+    assert told(capsys, "show", first).startswith(first)
+    with pytest.raises(StoreError) as caught:
+        runs.load(store, Codecs(), "last")
+    assert str(caught.value) == (
+        f"{store.folder}: error[store_corrupt]: what was recorded of run {second} is damaged\n"
+        "  why: a disk, or somebody, changed or removed it; what was completed is not done again in silence\n"
+        "  fix: run the graph anew: what is left of it is used"
+    )
 
 
 def test_completed_work_that_is_gone_stops_a_run_from_being_taken_up(store: Store, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -63,8 +64,10 @@ class Job:
     pid: int
     file: Path
 
-    def kill(self, after: float) -> int:
-        """Kill it after so many seconds; gives its exit code, which is 0 if it was done before."""
+    def kill(self, after: float, once: Callable[[], bool] = lambda: True) -> int:
+        """Kill it so many seconds after something is the case; gives its exit code, 0 if it was done before."""
+        while not (once() or self.file.exists()):
+            time.sleep(0.0003)
         time.sleep(after)
         os.kill(self.pid, signal.SIGKILL)  # the server has not waited for it, so the id is still its own
         return self.wait()

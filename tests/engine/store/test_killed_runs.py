@@ -5,25 +5,32 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import time
+import signal
 from pathlib import Path
 
 import pytest
 
-from .forks import Server
+from .forks import Job, Server
 from .places import Place, go_on
 
+KILLED = -signal.SIGKILL
 #: How many runs are killed; STAGEGRAPH_KILLS=2000 seeks longer.
 KILLS = int(os.environ.get("STAGEGRAPH_KILLS", "200"))
 #: Every so many lines of the store's code a run is killed.
 STRIDE = int(os.environ.get("STAGEGRAPH_KILL_STRIDE", "150"))
 
 
-def duration(server: Server, place: Place, threads: bool) -> float:
-    """Seconds that a run takes which nobody kills."""
-    begin = time.perf_counter()
-    server.start("run", **place.job, threads=threads).result()
-    return time.perf_counter() - begin
+def written(place: Place) -> int:
+    """Bytes of the side log: how far the stages have come."""
+    return place.log.stat().st_size if place.log.exists() else 0
+
+
+def kill(job: Job, place: Place, chance: random.Random, whole: int) -> int:
+    """Kill a run soon after a random part of the whole side log is written; every fourth as soon as it has begun."""
+    if chance.randrange(4):
+        far = written(place) + chance.randrange(whole)
+        return job.kill(chance.random() * 0.004, once=lambda: written(place) >= far)
+    return job.kill(chance.random() * 0.03)
 
 
 @pytest.mark.slow
@@ -33,26 +40,23 @@ def test_a_run_killed_at_any_moment_goes_on(server: Server, folder: Path) -> Non
     No node that was recorded as complete is called again, the outputs are those of a run that was not killed, and
     every row and file of the store fits together: after the kill, and with nothing left over after a collection.
     """
-    moments = random.Random(1)
-    whole = server.start("run", **Place(folder / "whole").job).result()
-    took = {threads: duration(server, Place(folder / f"threads={threads}"), threads) for threads in (False, True)}
+    chance, one = random.Random(1), Place(folder / "whole")
+    whole = server.start("run", **one.job).result()
     seen: list[int] = []
-    interrupted = 0
-    for number in range(KILLS):
+    number = 0
+    while len(seen) < KILLS:
+        number += 1
         place, threads = Place(folder / str(number)), number % 2 == 1
-        server.start("run", **place.job, threads=threads).kill(moments.random() * took[threads])
+        code = kill(server.start("run", **place.job, threads=threads), place, chance, written(one))
         status, done, calls = place.look()
-        # half of the kills find the run running, however busy the machine is
-        took[threads] *= 0.95 if status == "finished" else 1.02
-        interrupted += status == "running"
-        seen.append(len(done))
+        if code == KILLED:
+            seen.append(len(done))
         if number % 3 == 0 and status == "running":
-            server.start("run", **place.job, resume="last", threads=threads).kill(moments.random() * took[threads])
+            kill(server.start("run", **place.job, resume="last", threads=threads), place, chance, written(one))
             assert place.called_since(calls) & done == set()
             assert place.look()[1] >= done
         go_on(server, place, whole["outputs"], threads=threads)
         shutil.rmtree(place.folder)
-    assert interrupted >= KILLS / 4
     assert len(set(seen)) >= min(KILLS / 10, 20)
 
 

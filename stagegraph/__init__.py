@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stagegraph.hookspecs import Check, hookimpl
     from stagegraph.manifest import Manifest
     from stagegraph.pool import Pool
+    from stagegraph.recordreaders import RecordReader
     from stagegraph.registry import Registry
     from stagegraph.rules import param
     from stagegraph.stages import outputs, stage
@@ -26,6 +27,7 @@ __all__ = [
     "Lanes",
     "Manifest",
     "Pool",
+    "RecordReader",
     "Registry",
     "Run",
     "StageContext",
@@ -52,6 +54,7 @@ _HOMES = {
     "hookspecs": ("Check", "hookimpl"),
     "manifest": ("Manifest",),
     "pool": ("Pool",),
+    "recordreaders": ("RecordReader",),
     "registry": ("Registry",),
     "rules": ("param",),
     "stages": ("outputs", "stage"),

@@ -26,7 +26,7 @@ from stagegraph import plan as plans
 from stagegraph.attempts import Retry
 from stagegraph.components import Residency
 from stagegraph.errors import Fault, GraphError, ManifestError, suggest
-from stagegraph.graph import INPUTS, Draft, Drafts, Input, Ref, bind, embed, read, to_manifest
+from stagegraph.graph import INPUTS, Draft, Drafts, Input, Ref, bind, embed, read, to_manifest, wrong_wires
 from stagegraph.graph import Graph as BoundGraph
 from stagegraph.manifest import Manifest, NodeDecl, Value
 from stagegraph.plan import Plan
@@ -128,9 +128,9 @@ class Graph:
         """
         registry = registry or _installed()
         graph = cls(manifest.name, manifest.description, registry=registry)
-        drafts, broken, faults = read(manifest, registry)
+        drafts, faults = read(manifest, registry)
         graph._drafts = drafts
-        graph._bound = bind(drafts, locate=manifest.locate, broken=broken, faults=faults)
+        graph._bound = bind(drafts, locate=manifest.locate, faults=faults)
         return graph
 
     @property
@@ -215,6 +215,10 @@ class Graph:
             GraphError: the stage is unknown, the name is taken, or a wire does not fit.
         """
         if isinstance(stage, Graph):
+            given = {"params": params, "when": when, "map": tuple(map), "timeout": timeout, "retry": retry}
+            for setting in (setting for setting, value in given.items() if value not in (None, {}, ())):
+                what = f"a node that is a graph has no {setting} of its own"
+                raise GraphError(Fault("invalid_value", what, fix=f"give {setting} to its nodes"))
             return self._embed(stage, name or self._free_name(stage.name.rpartition("/")[2]), components, inputs)
         instance = self._instance(stage, name, params or {})
         spec = spec_of(instance)
@@ -347,7 +351,7 @@ class Graph:
         if isinstance(stage, str):
             name = name or stage.partition("@")[0].rpartition(".")[2]
             node = NodeDecl(stage=stage, params=dict(params))
-            drafts, _, faults = read(
+            drafts, faults = read(
                 Manifest(stagegraph=manifests.VERSION, name=self.name, nodes={name: node}), self.registry
             )
             if faults:
@@ -392,6 +396,9 @@ class Graph:
             port: self._written(value, known[port].type if port in known else Any, name, port)
             for port, value in inputs.items()
         }
+        faults = [fault for _, fault in wrong_wires(name, graph._drafts, wires)]
+        if faults:
+            raise GraphError(*faults)
         bound = graph.bind()
         embed(self._growing(), name, graph._drafts, wires, components)
         outputs = {out: Port(out, bound.output_type(ref)) for out, ref in bound.outputs.items()}

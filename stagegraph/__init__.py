@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from stagegraph.context import Cancellation, StageContext, derive_seed
     from stagegraph.errors import StagegraphError
     from stagegraph.executors.result import Run
-    from stagegraph.executors.threads import Lanes
+    from stagegraph.executors.traffic import Lanes
     from stagegraph.hookspecs import Check, hookimpl
     from stagegraph.manifest import Manifest
     from stagegraph.pool import Pool
@@ -50,7 +50,7 @@ _HOMES = {
     "context": ("Cancellation", "StageContext", "derive_seed"),
     "errors": ("StagegraphError",),
     "executors.result": ("Run",),
-    "executors.threads": ("Lanes",),
+    "executors.traffic": ("Lanes",),
     "hookspecs": ("Check", "hookimpl"),
     "manifest": ("Manifest",),
     "pool": ("Pool",),

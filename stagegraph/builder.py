@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # what runs a graph, and finds plugins, is imported when that
     from stagegraph.context import Cancellation
     from stagegraph.events import Listener
     from stagegraph.executors.result import Run
-    from stagegraph.executors.threads import Lanes
+    from stagegraph.executors.traffic import Lanes
     from stagegraph.pool import Pool
 
 
@@ -314,7 +314,7 @@ class Graph:
         import asyncio  # as long to import as the rest of the engine
 
         from stagegraph.context import Cancellation
-        from stagegraph.executors.threads import Lanes
+        from stagegraph.executors.traffic import Lanes
 
         cancellation = options.pop("cancellation", None) or Cancellation()
         call = functools.partial(self.run, lanes=lanes or Lanes(), cancellation=cancellation, **options)

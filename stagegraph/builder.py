@@ -26,7 +26,7 @@ from stagegraph import plan as plans
 from stagegraph.attempts import Retry
 from stagegraph.components import Residency
 from stagegraph.errors import Fault, GraphError, ManifestError, suggest
-from stagegraph.graph import INPUTS, Draft, Drafts, Input, Ref, bind, embed, read, to_manifest, wrong_wires
+from stagegraph.graph import INPUTS, OUTPUTS, Draft, Drafts, Input, Ref, bind, embed, read, to_manifest, wrong_wires
 from stagegraph.graph import Graph as BoundGraph
 from stagegraph.manifest import Manifest, NodeDecl, Value
 from stagegraph.plan import Plan
@@ -245,6 +245,19 @@ class Graph:
         """Declare a result of the graph."""
         self._new("output", name, self._drafts.outputs)
         self._growing().outputs[name] = self._source(value)[0]
+
+    def carry(self, input: str, output: str) -> None:
+        """In a session, let an input take the value that an output had in the run before.
+
+        Args:
+            input: the name of an input.
+            output: the name of an output.
+
+        Raises:
+            GraphError: when the graph is bound, if there is none, or if one does not fit the other.
+        """
+        self._new("carried input", input, self._drafts.carry)
+        self._growing().carry[input] = f"{OUTPUTS}.{output}"
 
     def bind(self) -> BoundGraph:
         """The graph, checked and frozen; the same until this one grows.

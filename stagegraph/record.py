@@ -157,6 +157,7 @@ class Recorder:
             components={name: component for name, component in graph.components.items() if name in lent},
             nodes=nodes,
             outputs={name: ref for name, ref in outputs.items() if name in graph.outputs},
+            carry={},
         )
         return part, tuple(outputs)
 

@@ -12,7 +12,7 @@ from stagegraph.errors import Fault, GraphError, Location, suggest
 from stagegraph.graph.drafts import Draft, Drafts, Wire
 from stagegraph.graph.faults import Faults, Locate, in_order, listed, named, once
 from stagegraph.graph.reach import names, needed
-from stagegraph.graph.values import INPUTS, Constant, Graph, Node, PartRef, Ref, Source, is_name
+from stagegraph.graph.values import INPUTS, OUTPUTS, Constant, Graph, Node, PartRef, Ref, Source, is_name
 from stagegraph.manifest import Value
 from stagegraph.ports import accepts, list_of, type_name
 from stagegraph.serde import Path, StructureError, structure
@@ -79,6 +79,7 @@ def attempt(
         {name: nodes[name] for name in order if nodes[name].stage is not None},
         refs,
         dict(drafts.residency),
+        binder.carry(refs),
         binder.locations(),
     )
     wanted = drafts.outputs.values() if outputs is None else [drafts.outputs.get(name, name) for name in outputs]
@@ -219,6 +220,28 @@ class _Binder(Faults):
     def outputs(self) -> dict[str, Ref]:
         found = {name: self._resolved(("outputs", name), text) for name, text in self._drafts.outputs.items()}
         return {name: known[0] for name, known in found.items() if known is not None}
+
+    def carry(self, outputs: Mapping[str, Ref]) -> dict[str, str]:
+        """Which input takes the value of which output in the next run."""
+        carried = {}
+        for name, text in self._drafts.carry.items():
+            path = ("carry", name)
+            word, _, output = text.partition(".")
+            declared = self._drafts.inputs.get(name)
+            if declared is None:
+                fix = suggest(name, self._drafts.inputs)
+                self.add(path, "unknown_input", f'the graph has no input "{name}"', fix=fix, at_key=True)
+            elif word != OUTPUTS or output not in self._drafts.outputs:
+                fix = suggest(output or word, self._drafts.outputs)
+                what = f'"{text}" is not an output of the graph'
+                self.add(path, "unknown_output", what, 'it is written as in "outputs.name"', fix)
+            elif output in outputs:
+                carried[name] = output
+                given = self._type(outputs[output])
+                if not accepts(declared.type, given):
+                    what = f"{text} is {type_name(given)}, but the input {name} takes {type_name(declared.type)}"
+                    self.add(path, "type_mismatch", what)
+        return carried
 
     def check_residency(self) -> None:
         """Whether the parts for which a residency is said are there, and can be moved where they are to be."""

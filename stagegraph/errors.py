@@ -70,6 +70,7 @@ CODES: dict[str, str] = {
     "missing_component": "a stage needs a component that no component of the graph provides",
     "ambiguous_component": "several components of the graph provide what a stage needs",
     "cycle": "nodes that wait for each other",
+    "missing_library": "a library that a place of blobs needs is not installed",
     "plugin_import": "a plugin that fails to import",
     "plugin_invalid": "a plugin that does not follow the hook specifications",
     "plugin_conflict": "two plugins that register one name",

@@ -1,8 +1,8 @@
 """JSON from others: bounded before it is believed, and read in one way only.
 
-Everything that would cost more than its length (depth, numbers of many digits, hundreds of thousands of tokens) is found
-by one linear look before any of it is parsed. A key twice, NaN, infinity, half a surrogate pair, UTF-16 and a byte order
-mark are refused. Long strings, which are base64 as a rule, need not be copied to be handed on: see `Long`.
+Everything that would cost more than its length (depth, numbers of many digits, hundreds of thousands of tokens) is
+found by one linear look before any of it is parsed. A key twice, NaN, infinity, half a surrogate pair, UTF-16 and a
+byte order mark are refused. Long strings, which are base64 as a rule, need not be copied to be handed on: see `Long`.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class _Scan:
 
     def cuts(self) -> list[tuple[int, int]]:
         """Where the long strings are: begin and end, without their quotes."""
-        found = []
+        found: list[tuple[int, int]] = []
         position, data = 0, self._data
         while True:
             quote = data.find(b'"', position)
@@ -174,7 +174,9 @@ class _Scan:
                 self._depth += 1
                 if self._depth > self._limits.max_depth:
                     why = f"must be nested at most {self._limits.max_depth} deep"
-                    raise StructureError([Problem((), "too_large", f"it is nested too deep at byte {match.start()}", why)])
+                    raise StructureError(
+                        [Problem((), "too_large", f"it is nested too deep at byte {match.start()}", why)]
+                    )
             elif match[0] in b"]}":
                 self._depth -= 1
 
@@ -210,7 +212,9 @@ class _Reader:
 
     def number(self, text: str) -> Any:
         number = float(text)
-        return number if math.isfinite(number) else self._mark("invalid_value", f"{text} is not finite", "must be finite")
+        return (
+            number if math.isfinite(number) else self._mark("invalid_value", f"{text} is not finite", "must be finite")
+        )
 
     def _mark(self, code: str, what: str, why: str) -> _Wrong:
         self.wrong = True

@@ -37,7 +37,10 @@ class RemoteShelf:
         self._url = url
 
     def write(self, folder: str, name: str, chunks: Sequence[Chunk]) -> None:
-        """See `Shelf`: object stores show an object when it is complete; other file systems are given a draft."""
+        """See `Shelf`: object stores show an object when it is complete.
+
+        On other file systems a writer that dies leaves half a record, which is refused when it is read.
+        """
         with self._told():
             self._files.pipe_file(self._path(folder, name), b"".join(chunks))
 

@@ -9,6 +9,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -115,11 +116,14 @@ class FolderShelf:
 
     def read(self, folder: str, name: str, size: int) -> bytes | None:
         """See `Shelf`."""
-        with told(self._root), contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            with open(self._root / folder / name, "rb", buffering=0, opener=_opener) as file:
-                found = os.fstat(file.fileno())
-                if stat.S_ISREG(found.st_mode):
-                    return _read(file.fileno(), min(size, found.st_size))
+        with (
+            told(self._root),
+            contextlib.suppress(FileNotFoundError),
+            open(self._root / folder / name, "rb", buffering=0, opener=_opener) as file,
+        ):
+            found = os.fstat(file.fileno())
+            if stat.S_ISREG(found.st_mode):
+                return _read(file.fileno(), min(size, found.st_size))
         return None
 
     def remove(self, folder: str, name: str) -> None:
@@ -165,7 +169,7 @@ class FolderShelf:
                 draft.unlink(missing_ok=True)
 
 
-def _opened(home: Path, draft: Path) -> object:
+def _opened(home: Path, draft: Path) -> FileIO:
     while True:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:

@@ -6,6 +6,7 @@ The parts that most programs use. Start at `Graph` (Python), `load` (manifests) 
 from stagegraph.builder import Graph, constant, load
 from stagegraph.components import component, part
 from stagegraph.context import Cancellation, StageContext, derive_seed
+from stagegraph.continuation import ContinuationState
 from stagegraph.errors import StagegraphError
 from stagegraph.executors.result import Run
 from stagegraph.executors.threads import Lanes
@@ -19,6 +20,7 @@ from stagegraph.stages import outputs, stage
 __all__ = [
     "Cancellation",
     "Check",
+    "ContinuationState",
     "Graph",
     "Lanes",
     "Manifest",

@@ -37,9 +37,9 @@ _SECRET_BYTES: Final = 32
 class Blobs:
     """The blobs of every owner.
 
-    An id is a keyed hash of the owner, the MIME type and the content, under a secret of the shelf: nobody can guess one,
-    the same bytes get the same id again, and what is read is known to be what this owner put. Owners have folders of
-    their own, so that a foreign id is looked for exactly as one that never was.
+    An id is a keyed hash of the owner, the MIME type and the content, under a random secret of the shelf: nobody can
+    guess one, the same bytes get the same id again, and what is read is known to be what this owner put. Owners have
+    folders of their own, so that a foreign id is looked for exactly as one that never was.
 
     Args:
         shelf: where they stand.

@@ -1,4 +1,4 @@
-"""Shelves: where records stand, by folder and name. Memory and a folder of files; `remote` has the rest of the world."""
+"""Shelves: where records stand, by folder and name. Memory and a folder of files; `remote` has the rest."""
 
 from __future__ import annotations
 

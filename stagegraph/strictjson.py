@@ -59,7 +59,9 @@ class Long:
 #: Characters that the text of an integer may have, and of any other number.
 _INTEGER: Final = 20
 _NUMBER: Final = 64
+#: Bytes from which on a string is not copied, and bytes of everything else, which is copied three times.
 _LONG: Final = 2**16
+_REST: Final = 24 * 2**20
 
 _TOKEN: Final = re.compile(rb'[][{},:]|[^][{},:"\s]++')
 _STRING: Final = re.compile(rb'(?:[^"\\]++|\\.)*+"', re.S)
@@ -84,6 +86,10 @@ def read_uncopied(data: bytes | bytearray | memoryview, limits: JsonLimits | Non
         what = f"the document has {len(view)} bytes"
         raise StructureError([Problem((), "too_large", what, f"must have at most {limits.max_bytes}")])
     cuts = _Scan(bytes(view) if isinstance(data, memoryview) else data, limits).cuts()
+    rest = len(view) - sum(end - begin for begin, end in cuts)
+    if rest > _REST:
+        what = f"the document has {rest} bytes beside long strings without escapes"
+        raise StructureError([Problem((), "too_large", what, f"must have at most {_REST}")])
     skeleton, marks = _skeleton(view, cuts)
     reader = _Reader(marks)
     try:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stagegraph.recordreaders import RecordReader
     from stagegraph.registry import Registry
     from stagegraph.rules import param
+    from stagegraph.sessions import Segment, Session
     from stagegraph.stages import outputs, stage
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "RecordReader",
     "Registry",
     "Run",
+    "Segment",
+    "Session",
     "StageContext",
     "StagegraphError",
     "component",
@@ -60,6 +63,7 @@ _HOMES = {
     "recordreaders": ("RecordReader",),
     "registry": ("Registry",),
     "rules": ("param",),
+    "sessions": ("Segment", "Session"),
     "stages": ("outputs", "stage"),
 }
 

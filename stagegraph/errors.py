@@ -9,6 +9,7 @@
     │   ├── PlanError                    the request: an output nobody makes
     │   ├── InputError                   the values given to a run
     │   │   └── ContinuationError            the state of another segment that does not say what it must; a ValueError
+    │   ├── SessionError                 a session that cannot be begun, gone on with or written down
     │   └── RecordError                  a run record: absent, damaged, or of what is not here any more
     ├── MissingError                3    something to install or to download
     │   ├── PluginError                  a plugin that is absent or broken
@@ -100,6 +101,8 @@ CODES: dict[str, str] = {
     "values_given": "the recorded run was given values of nodes, which the record does not hold",
     "untrusted_path": "a file that only the record says to write",
     "no_writer": "no node of the run, or more than one, writes the file that a path is given for",
+    "no_carry": "a session of a graph that carries nothing from one run to the next",
+    "session_busy": "a session that is asked for two segments at once",
     "cancelled": "the run was cancelled",
 }
 
@@ -202,6 +205,10 @@ class ContinuationError(InputError, ValueError):
 
     `where` of each fault is the path in the state: "payload.video.frames_b64[3]".
     """
+
+
+class SessionError(UsageError):
+    """A session that cannot be begun, gone on with or written down."""
 
 
 class RecordError(UsageError):

@@ -81,14 +81,14 @@ def check_inputs(plan: Plan, inputs: Mapping[str, Any], late: Collection[str] = 
     return values
 
 
-def check_input(plan: Plan, name: str, value: Any) -> Any:
-    """The value of one input of the graph.
+def checked(input: Input, value: Any) -> Any:
+    """The value of one input of a graph.
 
     Raises:
         InputError: it is of the wrong type.
     """
     faults: list[Fault] = []
-    value = _value(f"input {name}", plan.graph.inputs[name].type, value, faults)
+    value = _value(f"input {input.name}", input.type, value, faults)
     if faults:
         raise InputError(*faults)
     return value

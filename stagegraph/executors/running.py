@@ -19,7 +19,7 @@ from stagegraph.errors import Cancelled, Fault, StageError, StagegraphError, Sto
 from stagegraph.events import Event, Listener
 from stagegraph.executors import calls
 from stagegraph.executors.calls import Arguments
-from stagegraph.executors.checks import check_input
+from stagegraph.executors.checks import checked
 from stagegraph.executors.lending import Lending
 from stagegraph.executors.meter import meter
 from stagegraph.executors.result import Outputs, Run
@@ -203,7 +203,7 @@ class Running:
         Raises:
             InputError: it is of the wrong type.
         """
-        value = self._inputs[name] = check_input(self.plan, name, value)
+        value = self._inputs[name] = checked(self.plan.graph.inputs[name], value)
         self.recorder.take(name, value)
         slot = self.plan.inputs.get(name)
         if slot is not None:

@@ -40,11 +40,11 @@ def continued(latents: LatentState, state: LTX2ContinuationState, vae: VideoVAE,
         InputError: what the state holds does not fit.
         ContinuationError: it does not hold what it says.
     """
-    overlap = Overlap.of(state)
+    overlap, before = Overlap.of(state), Timeline.of(state)
     if state.audio_latents_blob_id is not None:
         raise unresolved("audio")
     try:
-        Cut.make(Timeline.of(state), overlap, latents.size.frames, latents.frame_rate)
+        Cut.make(before, overlap, latents.size.frames, latents.frame_rate)
     except ValueError as error:
         fix = "make segments alike, and longer than what they repeat"
         raise InputError(fault("contradiction", str(error), fix=fix)) from None

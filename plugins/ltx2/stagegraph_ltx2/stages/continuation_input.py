@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from stagegraph import param, stage
 from stagegraph.facts import Facts
 from stagegraph_ltx2.continuation import LTX2ContinuationState
 from stagegraph_ltx2.parts import VideoVAE
-from stagegraph_ltx2.pixels import Fit
 from stagegraph_ltx2.values import LatentState
 
 
@@ -21,7 +21,7 @@ class LTX2ContinuationInputStage:
     cut at the video's end.
     """
 
-    fit: Fit = param(default="crop", help="Whether frames of another size are cut around their centre, or stretched.")
+    fit: Literal["crop", "stretch"] = param(default="crop", help="Whether frames of another size are cut around their centre, or stretched.")
 
     def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
         """Those of the latents but for the sound, whose length depends on the segment before."""

@@ -45,9 +45,9 @@ class LTX2SegmentTrimmingStage:
         from stagegraph_ltx2.errors import fault
         from stagegraph_ltx2.segments import Cut, Overlap, Timeline
 
-        before, rate = Timeline.of(previous), waveform.sample_rate
+        before, overlap, rate = Timeline.of(previous), Overlap.of(previous), waveform.sample_rate
         try:
-            cut = Cut.make(before, Overlap.of(previous), len(frames.pixels), frames.frame_rate, rate)
+            cut = Cut.make(before, overlap, len(frames.pixels), frames.frame_rate, rate)
         except ValueError as error:
             raise InputError(fault("contradiction", str(error), fix="make segments alike")) from None
         have = waveform.samples.shape[1]

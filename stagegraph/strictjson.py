@@ -11,7 +11,7 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -102,9 +102,9 @@ def read_uncopied(data: bytes | bytearray | memoryview, limits: JsonLimits | Non
             parse_float=reader.number,
         )
     except UnicodeDecodeError as error:
-        raise _broken(f"it is not UTF-8 at byte {_original(error.start, cuts)}") from None
+        raise _broken(f"it is not UTF-8 at byte {_original(error.start, cuts, marks)}") from None
     except json.JSONDecodeError as error:
-        place = _original(len(text[: error.pos].encode()), cuts)
+        place = _original(len(text[: error.pos].encode()), cuts, marks)
         raise _broken(f"{error.msg} at byte {place}") from None
     if reader.wrong:
         raise StructureError([attrs.evolve(p.problem, path=path) for path, p in _walk(value) if isinstance(p, _Wrong)])
@@ -296,13 +296,14 @@ def _walk(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield from _walk(item, (*path, key))
 
 
-def _original(position: int, cuts: list[tuple[int, int]]) -> int:
-    """Where in the document a byte of its skeleton is, marks taken as empty; good enough for a message."""
-    for begin, end in cuts:
-        if begin >= position:
+def _original(position: int, cuts: list[tuple[int, int]], marks: Iterable[str]) -> int:
+    """Where in the document a byte of its skeleton is."""
+    longer = 0
+    for (begin, end), mark in zip(cuts, marks, strict=True):
+        if begin + longer >= position:
             break
-        position += end - begin
-    return position
+        longer += len(mark) - (end - begin)
+    return position - longer
 
 
 def _broken(what: str) -> StructureError:

@@ -4,7 +4,7 @@
     python fuzz/continuation.py png -runs=300000
     python fuzz/continuation.py message corpus/ -max_total_time=1200
 
-Targets: `json`, `png`, `tensor`, `pack` and `message`, which is a whole envelope. Inputs of `png` and `pack` are mutated
+Targets: `json`, `png`, `tensor`, `pack`, and `message`, a whole envelope. Inputs of `png` and `pack` are mutated
 chunk by chunk and have their checksums and zlib streams made right again, as a blind change would never pass them.
 """
 

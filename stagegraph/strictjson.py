@@ -118,17 +118,24 @@ def joined(value: Any, path: Path = ()) -> Any:
     """Plain JSON in place of a value with `Long` strings.
 
     Raises:
-        StructureError: a string is not UTF-8, or has control characters.
+        StructureError: a string is not UTF-8, or has control characters; or there is no end to the value.
     """
+    try:
+        return _joined(value, path)
+    except RecursionError:
+        raise StructureError([Problem(path, "too_large", "it is nested too deep, or within itself")]) from None
+
+
+def _joined(value: Any, path: Path) -> Any:
     if isinstance(value, Long):
         try:
             return value.text()
         except ValueError as error:
             raise StructureError([Problem(path, "invalid_json", f"a string cannot be read: {error}")]) from None
     if isinstance(value, dict):
-        return {key: joined(item, (*path, key)) for key, item in value.items()}
+        return {key: _joined(item, (*path, key)) for key, item in value.items()}
     if isinstance(value, list):
-        return [joined(item, (*path, index)) for index, item in enumerate(value)]
+        return [_joined(item, (*path, index)) for index, item in enumerate(value)]
     return value
 
 

@@ -122,6 +122,8 @@ def test_states_are_equal_by_content_and_show_no_arrays() -> None:
     assert make(audio_latents=BF16) == make(audio_latents=BF16.clone()) != make(audio_latents=BF16.half())
     assert make(audio_latents=BF16) != make(audio_latents=-BF16)
     assert make(audio_latents=BF16) != make()
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(make())
     text = repr(make(video_frames=[FRAME], audio_latents=BF16))
     assert "video_frames=<1 frames of 6x4>" in text
     assert "audio_latents=<bfloat16 [1, 8, 3, 16]>" in text

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from stagegraph.builder import Graph, constant, load
     from stagegraph.components import component, part
     from stagegraph.context import Cancellation, StageContext, derive_seed
+    from stagegraph.continuation import ContinuationState
     from stagegraph.errors import StagegraphError
     from stagegraph.executors.result import Run
     from stagegraph.executors.threads import Lanes
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Cancellation",
     "Check",
+    "ContinuationState",
     "Graph",
     "Lanes",
     "Manifest",
@@ -48,6 +50,7 @@ _HOMES = {
     "builder": ("Graph", "constant", "load"),
     "components": ("component", "part"),
     "context": ("Cancellation", "StageContext", "derive_seed"),
+    "continuation": ("ContinuationState",),
     "errors": ("StagegraphError",),
     "executors.result": ("Run",),
     "executors.threads": ("Lanes",),

@@ -44,10 +44,8 @@ def main() -> None:
             for way, (one, other, bytes_) in rows.items():
                 peaks = "  ".join(f"{peak(size, grain, way, step) / bytes_:.1f}" for step in ("encode", "decode"))
                 content = "grain" if grain else "smooth"
-                say(
-                    f"{size:<11} {content:<8} {way:<8} {one * 1e3:10.0f} {other * 1e3:10.0f} {(one + other) * 1e3:10.0f} "
-                    f"{bytes_ / 1e6:8.2f}   {peaks}"
-                )
+                times = "".join(f"{seconds * 1e3:10.0f} " for seconds in (one, other, one + other))
+                say(f"{size:<11} {content:<8} {way:<8} {times} {bytes_ / 1e6:8.2f}   {peaks}")
             plain, own = rows["standard"], rows["own"]
             ratio = (plain[0] + plain[1]) / (own[0] + own[1])
             say(f"{'':20} {ratio:.1f} times as fast, {own[2] / plain[2] - 1:+.1%} bytes")

@@ -11,7 +11,7 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -102,9 +102,9 @@ def read_uncopied(data: bytes | bytearray | memoryview, limits: JsonLimits | Non
             parse_float=reader.number,
         )
     except UnicodeDecodeError as error:
-        raise _broken(f"it is not UTF-8 at byte {_original(error.start, cuts)}") from None
+        raise _broken(f"it is not UTF-8 at byte {_original(error.start, cuts, marks)}") from None
     except json.JSONDecodeError as error:
-        place = _original(len(text[: error.pos].encode()), cuts)
+        place = _original(len(text[: error.pos].encode()), cuts, marks)
         raise _broken(f"{error.msg} at byte {place}") from None
     if reader.wrong:
         raise StructureError([attrs.evolve(p.problem, path=path) for path, p in _walk(value) if isinstance(p, _Wrong)])
@@ -118,17 +118,24 @@ def joined(value: Any, path: Path = ()) -> Any:
     """Plain JSON in place of a value with `Long` strings.
 
     Raises:
-        StructureError: a string is not UTF-8, or has control characters.
+        StructureError: a string is not UTF-8, or has control characters; or there is no end to the value.
     """
+    try:
+        return _joined(value, path)
+    except RecursionError:
+        raise StructureError([Problem(path, "too_large", "it is nested too deep, or within itself")]) from None
+
+
+def _joined(value: Any, path: Path) -> Any:
     if isinstance(value, Long):
         try:
             return value.text()
         except ValueError as error:
             raise StructureError([Problem(path, "invalid_json", f"a string cannot be read: {error}")]) from None
     if isinstance(value, dict):
-        return {key: joined(item, (*path, key)) for key, item in value.items()}
+        return {key: _joined(item, (*path, key)) for key, item in value.items()}
     if isinstance(value, list):
-        return [joined(item, (*path, index)) for index, item in enumerate(value)]
+        return [_joined(item, (*path, index)) for index, item in enumerate(value)]
     return value
 
 
@@ -296,13 +303,14 @@ def _walk(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield from _walk(item, (*path, key))
 
 
-def _original(position: int, cuts: list[tuple[int, int]]) -> int:
-    """Where in the document a byte of its skeleton is, marks taken as empty; good enough for a message."""
-    for begin, end in cuts:
-        if begin >= position:
+def _original(position: int, cuts: list[tuple[int, int]], marks: Iterable[str]) -> int:
+    """Where in the document a byte of its skeleton is."""
+    longer = 0
+    for (begin, end), mark in zip(cuts, marks, strict=True):
+        if begin + longer >= position:
             break
-        position += end - begin
-    return position
+        longer += len(mark) - (end - begin)
+    return position - longer
 
 
 def _broken(what: str) -> StructureError:

@@ -84,8 +84,6 @@ class RemoteShelf:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError:
-            raise
         except (OSError, ImportError, ValueError, TimeoutError) as error:
             raise StoreError(_failed(self._url, f"{type(error).__name__}: {error}")) from error
 

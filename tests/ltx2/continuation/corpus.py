@@ -1,7 +1,7 @@
 """Malformed states: for each class of attack, what is sent, and the code and place of the refusal.
 
-Run as a program it decodes each in one process, and prints what came of it: the faults, seconds, the bytes that the peak
-of the process grew by, and what else was done that nothing here may do.
+Run as a program it decodes each in one process, and prints what came of it: the faults, seconds, the bytes that the
+peak of the process grew by, and what else was done that nothing here may do.
 """
 
 from __future__ import annotations

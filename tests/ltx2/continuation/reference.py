@@ -1,4 +1,4 @@
-"""What existing producers and consumers of "ltx2.v1" do, written from the format with Pillow and the standard library."""
+"""What other producers and consumers of "ltx2.v1" do, written from the format with Pillow and the standard library."""
 
 from __future__ import annotations
 

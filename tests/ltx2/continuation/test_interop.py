@@ -19,8 +19,8 @@ from stagegraph_ltx2.continuation import (
     LTX2_CONTINUATION_KIND,
     LTX2_CONTINUATION_SCHEMA_VERSION,
     TENSOR_MIME,
-    LTX2ContinuationState,
     Limits,
+    LTX2ContinuationState,
     tensors,
 )
 

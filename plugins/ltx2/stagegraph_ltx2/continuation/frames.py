@@ -105,11 +105,15 @@ def unpack(blob: bytes, limits: Limits) -> list[memoryview]:
 def each(function: Callable[[T], Any], items: Iterable[T]) -> list[Any]:
     """What a function gives for each item, in order; several at the same time."""
     items = list(items)
-    workers = min(len(items), len(os.sched_getaffinity(0)), _WORKERS)
+    workers = min(len(items), _cores(), _WORKERS)
     if workers < 2:
         return list(map(function, items))
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(function, items))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _all(sources: Sequence[Any], function: Callable[[Any], T], mapped: Callable[..., Iterable[Any]]) -> list[T]:

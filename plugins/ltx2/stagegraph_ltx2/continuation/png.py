@@ -94,10 +94,10 @@ def _filtered(pixels: Pixels) -> Chunk:
     height, width, _ = pixels.shape
     flat = pixels.reshape(height, 3 * width)
     rows = np.empty((height, 1 + 3 * width), np.uint8)
-    # a look at every eighth row tells which differences are smaller
+    # a look at every eighth row tells which differences are smaller; those from above are summed faster
     up = flat[1::8] - flat[: height - 1 : 8]
     left = flat[::8, 3:] - flat[::8, :-3]
-    if height > 1 and (width == 1 or _mean(up) <= _mean(left)):
+    if height > 1 and (width == 1 or _mean(up) <= 1.05 * _mean(left)):
         rows[:, 0], rows[0, 1:] = _UP, flat[0]
         np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])
     else:

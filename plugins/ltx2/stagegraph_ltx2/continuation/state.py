@@ -55,7 +55,7 @@ def _tensor_repr(tensor: Any) -> str:
     return "None" if tensor is None else f"<{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}>"
 
 
-@attrs.frozen(unsafe_hash=False)
+@attrs.frozen
 class LTX2ContinuationState:
     """What one segment hands to the next. A state that exists is valid.
 

@@ -98,27 +98,31 @@ def set_scene(
     video: TokenState, audio: TokenState, groups: Sequence[Sequence[Pass]], guidance: Guidance, rules: Rules
 ) -> Scene:
     """What the transformer is told of a loop; the arguments are those of `Estimator`."""
+    samples = len(video.noise)
     return Scene(
-        *(Side(tokens.positions, _levels(tokens), not tokens.frozen) for tokens in (video, audio)),
-        tuple(_batch(group, guidance, rules, len(video.noise), video.noise.device) for group in groups),
+        _side(video),
+        _side(audio),
+        tuple(_batch(group, guidance, rules, samples) for group in groups),
         rules.cross_timestep,
     )
 
 
-def _batch(group: Sequence[Pass], guidance: Guidance, rules: Rules, samples: int, device: torch.device) -> Batch:
-    texts = (torch.cat([getattr(one.text, name) for one in group]).to(device) for name in ("video", "audio"))
-    isolated = group[0].isolated
-    if not any(one.perturbed for one in group):
-        return Batch(len(group), *texts, Perturbation(isolated=isolated))
-    blocks = frozenset(guidance.blocks)
-    kept = torch.tensor([float(not one.perturbed) for one in group], device=device)
-    perturbation = Perturbation(
-        blocks if rules.perturbs_both or guidance.video.perturbation else frozenset(),
-        blocks if rules.perturbs_both or guidance.audio.perturbation else frozenset(),
-        kept.repeat_interleave(samples) if len(group) > 1 else None,
-        isolated,
-    )
-    return Batch(len(group), *texts, perturbation)
+def _batch(group: Sequence[Pass], guidance: Guidance, rules: Rules, samples: int) -> Batch:
+    video, audio = (torch.cat([getattr(one.text, name) for one in group]) for name in ("video", "audio"))
+    perturbation = Perturbation(isolated=group[0].isolated)
+    if any(one.perturbed for one in group):
+        blocks = frozenset(guidance.blocks)
+        kept = torch.tensor([float(not one.perturbed) for one in group])
+        perturbation = perturbation._replace(
+            video_blocks=blocks if rules.perturbs_both or guidance.video.perturbation else frozenset(),
+            audio_blocks=blocks if rules.perturbs_both or guidance.audio.perturbation else frozenset(),
+            kept=kept.repeat_interleave(samples) if len(group) > 1 else None,
+        )
+    return Batch(len(group), video, audio, perturbation)
+
+
+def _side(tokens: TokenState) -> Side:
+    return Side(tokens.positions, _levels(tokens), not tokens.frozen)
 
 
 def grouped(made: Sequence[Pass], *, together: bool) -> list[list[Pass]]:

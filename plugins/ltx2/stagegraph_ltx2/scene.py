@@ -97,6 +97,7 @@ class Network:
         self._texts = [
             model.text(batch.video_text.to(weight), batch.audio_text.to(weight), ahead=True) for batch in scene.batches
         ]
+        self._perturbations = [_moved(batch.perturbation, weight.device) for batch in scene.batches]
 
     def __call__(self, number: int, x: Pair, sigma: float) -> Pair:
         """Velocities of a batch of passes, in the dtype of the model."""
@@ -117,7 +118,7 @@ class Network:
                 Timesteps(video, audio, *whole),
                 self._rotary,
                 biases=scene.biases,
-                perturbation=batch.perturbation,
+                perturbation=self._perturbations[number],
                 cross_timestep=scene.cross_timestep,
                 attends=self._attends,
             )
@@ -128,6 +129,11 @@ class Network:
 def alone(model: AudioVideoTransformer, scene: Scene) -> Iterator[Velocities]:
     """All of it in this process."""
     yield Network(model, scene)
+
+
+def _moved(perturbation: Perturbation, device: torch.device) -> Perturbation:
+    kept = perturbation.kept
+    return perturbation if kept is None else perturbation._replace(kept=kept.to(device))
 
 
 def _repeat(level: Levels, count: int) -> Levels:

@@ -15,6 +15,7 @@ from stagegraph.cli import output
 from stagegraph.cli.catalogue import doctor, stages
 from stagegraph.cli.graphs import graph, plan, validate
 from stagegraph.cli.plugins import plugins
+from stagegraph.cli.ranks import is_first
 from stagegraph.cli.run import resume, run
 from stagegraph.cli.runs import diff, explain, gc, runs, show
 from stagegraph.cli.schema import migrate, schema
@@ -103,12 +104,14 @@ def call(args: Sequence[str]) -> int:
         code = app(args, standalone_mode=False)
         return code if isinstance(code, int) else 0
     except StagegraphError as error:
-        output.fail(command, error, as_json)
+        if is_first():
+            output.fail(command, error, as_json)
         return error.exit_code
     except _ClickException as error:  # type: ignore[misc]
         return _usage(command, error, as_json)
     except (KeyboardInterrupt, typer.Abort):
-        output.tell("cancelled")
+        if is_first():
+            output.tell("cancelled")
         return 130
     except BrokenPipeError:  # whoever read our output has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -16,6 +16,7 @@ from stagegraph import manifest as manifests
 from stagegraph import plan as plans
 from stagegraph.cli import output
 from stagegraph.cli.graphs import JsonOption, ManifestArgument, MemoryOption, SetOption, check_memory
+from stagegraph.cli.ranks import NprocOption, leading, served, spread
 from stagegraph.cli.workspace import Workspace, assignments, sweeps
 from stagegraph.errors import Fault, UsageError
 from stagegraph.events import Event
@@ -77,6 +78,7 @@ def run(
         ),
     ] = None,
     memory: MemoryOption = None,
+    nproc: NprocOption = None,
     runs_dir: Annotated[
         Path, typer.Option(metavar="DIR", help="Where each run gets a folder, if a stage writes files.")
     ] = Path("runs"),
@@ -100,7 +102,9 @@ def run(
     from stagegraph.store import Store
 
     workspace: Workspace = ctx.obj
-    graph = workspace.graph(manifest, set_)
+    graph = workspace.graph(manifest, set_, lambda written: spread(written, nproc, workspace.registry))
+    if served(graph):
+        return
     values = assignments(inputs, "-i", "NAME")
     swept = sweeps(values, graph.inputs)
     if swept:
@@ -112,7 +116,7 @@ def run(
     check_memory(plan, memory)
     directory = RunDirectory(runs_dir, graph.name)
     execute = threads.run if parallel else serial.run
-    with Store() if cache else nullcontext() as store, _listener(quiet, json) as on_event:
+    with leading(graph), Store() if cache else nullcontext() as store, _listener(quiet, json) as on_event:
         caching = Caching(store, Codecs(workspace.registry.codecs.values())) if store is not None else None
         finished = execute(plan, values, given=brought, on_event=on_event, directory=directory, caching=caching)
     if directory.path is not None:
@@ -128,6 +132,7 @@ def resume(
         list[str] | None,
         typer.Option("-i", "--input", metavar="NAME=VALUE", help="Give an input that the run could not keep."),
     ] = None,
+    nproc: NprocOption = None,
     parallel: Annotated[bool, typer.Option("--parallel", help="Run what is independent at the same time.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")] = False,
     json: JsonOption = False,
@@ -141,17 +146,21 @@ def resume(
     workspace: Workspace = ctx.obj
     codecs = Codecs(workspace.registry.codecs.values())
     execute = threads.run if parallel else serial.run
-    with Store() as store, _listener(quiet, json) as on_event:
+    with Store() as store:
         stored = load(store, codecs, run)
         if stored.manifest is None:
             what = f"run {stored.row.id} has inputs of types without names, so its graph cannot be made again"
             raise UsageError(Fault("unknown_type", what, fix="run it again from Python"))
-        graph = graphs.build(manifests.loads(jsonlib.dumps(stored.manifest), "run.json"), workspace.registry)
+        written = manifests.loads(jsonlib.dumps(stored.manifest), "run.json")
+        graph = graphs.build(spread(written, nproc, workspace.registry), workspace.registry)
+        if served(graph):
+            return
         values = stored.inputs({name: input.type for name, input in graph.inputs.items()})
         plan = plans.make(graph, stored.outputs)
         caching = Caching(store, codecs, resumed=stored)
         given = {**values, **assignments(inputs, "-i", "NAME")}
-        finished = execute(plan, given, on_event=on_event, directory=stored.row.folder, caching=caching)
+        with leading(graph), _listener(quiet, json) as on_event:
+            finished = execute(plan, given, on_event=on_event, directory=stored.row.folder, caching=caching)
     _tell(finished, stored.row.folder, json, "resume")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from stagegraph import builder, graph, manifest, yaml
 from stagegraph import plugins as plugin_loading
 from stagegraph.errors import Fault, UsageError
 from stagegraph.graph import Graph, Input
+from stagegraph.manifest import Manifest
 from stagegraph.plugins import Plugins
 from stagegraph.registry import Registry
 from stagegraph.serde import Text
@@ -42,9 +43,17 @@ class Workspace:
         """The command groups that they contribute."""
         return plugin_loading.commands(self.plugins)
 
-    def graph(self, name: str, settings: list[str] | None = None) -> Graph:
-        """The bound graph of a manifest file or shipped name, with `NODE.PARAM=VALUE` settings laid over it."""
-        written = builder.find(name, self.registry)
+    def graph(
+        self, name: str, settings: list[str] | None = None, adapt: Callable[[Manifest], Manifest] = lambda m: m
+    ) -> Graph:
+        """The bound graph of a manifest file or shipped name, with `NODE.PARAM=VALUE` settings laid over it.
+
+        Args:
+            name: of the file or the shipped manifest.
+            settings: what people set, which has the last word.
+            adapt: changes the manifest before.
+        """
+        written = adapt(builder.find(name, self.registry))
         return graph.build(manifest.override(written, assignments(settings, "--set", "NODE.PARAM")), self.registry)
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from stagegraph import component, param, part
 from stagegraph.errors import ComponentError, Fault
+from stagegraph.ranks import world
 from stagegraph_ltx2 import parts
 from stagegraph_ltx2.checkpoint.folder import Checkpoint
 from stagegraph_ltx2.checkpoint.resolve import present, resolve
 from stagegraph_ltx2.checkpoint.sizes import weight_bytes, weight_count
+from stagegraph_ltx2.errors import failure, fault, raise_all
 from stagegraph_ltx2.model.config import (
     AudioVAEConfig,
     ConfigError,
@@ -25,6 +27,8 @@ from stagegraph_ltx2.model.config import (
 
 if TYPE_CHECKING:
     import torch
+
+    from stagegraph_ltx2.parallel.team import Team
 
 C = TypeVar("C")
 M = TypeVar("M", bound="torch.nn.Module")
@@ -41,6 +45,9 @@ FOLDERS = {
     "latent_upsampler": ("latent_upsampler",),
 }
 
+#: The most processes that share a transformer.
+MAX_RANKS = 64
+
 
 @component("ltx2.checkpoint", version=1)
 class LTX2Checkpoint:
@@ -52,6 +59,12 @@ class LTX2Checkpoint:
     revision: str | None = param(default=None, help="Branch, tag or commit of a Hugging Face repository.")
     device: str = param(default="auto", help='"auto" (the first GPU, or the CPU), "cpu", "cuda", "cuda:1", "mps".')
     dtype: str = param(default="auto", help='"auto" (bf16 on a GPU, fp32 on the CPU), "bf16", "fp16", "fp32".')
+    nproc: int = param(
+        default=1,
+        ge=1,
+        le=MAX_RANKS,
+        help="Processes that share each step of denoising, each on a GPU of its own: the first nproc of the machine.",
+    )
     identity: Literal["samples", "contents"] = param(
         default="samples",
         help="What tells checkpoints apart where outputs are kept: samples of their files, or every byte (minutes).",
@@ -64,14 +77,17 @@ class LTX2Checkpoint:
 
     def check(self, parts: frozenset[str]) -> Iterable[Fault]:
         """Whether the folders of the parts are there, with files that can be read; what is to be downloaded is fine."""
+        faults = list(self._device_faults())
         try:
             folder = present(self.path, revision=self.revision)
             if folder is not None:
                 wanted = [name for part in sorted(parts) for name in FOLDERS[part]]
                 Checkpoint.open(folder).components(wanted)
+                if "transformer" in parts:
+                    faults += self._head_faults(Checkpoint.open(folder))
         except ComponentError as error:
-            return error.faults
-        return ()
+            faults += error.faults
+        return faults
 
     def fingerprint(self) -> str:
         """The identity of all folders that the checkpoint has, in hex."""
@@ -82,9 +98,9 @@ class LTX2Checkpoint:
         return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def placement(self) -> Mapping[str, str]:
-        """The device and the number format, exactly."""
+        """The devices and the number format, exactly."""
         device, dtype = self._placement()
-        return {"device": str(device), "dtype": str(dtype).removeprefix("torch.")}
+        return {"device": str(device), "dtype": str(dtype).removeprefix("torch."), "nproc": str(self.nproc)}
 
     def part_facts(self, part: str) -> Mapping[str, Any]:
         """The bytes that a part takes once loaded, from headers; nothing if the checkpoint is not on this machine."""
@@ -129,7 +145,10 @@ class LTX2Checkpoint:
         return kept
 
     def cache_facts(self) -> Mapping[str, str]:
-        """What changes results beside the weights: where they run, and in which number format."""
+        """What changes results beside the weights: where they run, and in which number format.
+
+        Not on how many devices: as another size of a batch, that changes no more than the rounding.
+        """
         device, dtype = self._placement()
         return {"device": device.type, "dtype": str(dtype).removeprefix("torch.")}
 
@@ -153,8 +172,9 @@ class LTX2Checkpoint:
         """The denoiser."""
         from stagegraph_ltx2.model.transformer import AudioVideoTransformer
 
+        team = self._team()
         module = self._load("transformer", TransformerConfig.from_dict, AudioVideoTransformer)
-        return parts.Transformer(module, self._traits(self.checkpoint))
+        return parts.Transformer(module, self._traits(self.checkpoint), team)
 
     @part
     def video_vae(self) -> parts.VideoVAE:
@@ -192,15 +212,53 @@ class LTX2Checkpoint:
 
         return parts.Vocoder(self._load("vocoder", read_vocoder, build_vocoder))
 
+    def serve(self) -> None:
+        """Be another rank than 0 of processes that were started together."""
+        from stagegraph_ltx2.parallel.launched import serve
+
+        serve()
+
+    def dismiss(self) -> None:
+        """Let the other ranks end; for rank 0."""
+        from stagegraph_ltx2.parallel.launched import dismiss
+
+        dismiss()
+
+    def _team(self) -> Team | None:
+        """The processes that evaluate the transformer, if they are several."""
+        if self.nproc == 1:
+            return None
+        raise_all([*self._device_faults(), *self._head_faults(self.checkpoint)])
+        from stagegraph_ltx2.parallel.team import Team
+
+        return Team(self.nproc, self._placement()[0])
+
+    def _device_faults(self) -> Iterable[Fault]:
+        if self.nproc > 1 and self.device not in ("auto", "cpu", "cuda", "cuda:0"):
+            what = f"nproc is {self.nproc}, but device is {self.device}"
+            why = f"each process has a GPU of its own, cuda:0 to cuda:{self.nproc - 1}, or all of them the CPU"
+            yield fault("contradiction", what, why=why, fix="leave device out, or set nproc to 1")
+        started = world()
+        if self.nproc > 1 and started is not None and started.size != self.nproc:
+            what = f"nproc is {self.nproc}, but {started.size} processes were started together"
+            yield fault("contradiction", what, fix=f"set nproc to {started.size} or 1, or start a single process")
+
+    def _head_faults(self, checkpoint: Checkpoint) -> Iterable[Fault]:
+        files = checkpoint.component("transformer")
+        heads = TransformerConfig.from_dict(files.config).num_attention_heads
+        if heads % self.nproc:
+            what = f"nproc is {self.nproc}, but the transformer has {heads} heads of attention"
+            fitting = [str(n) for n in range(1, min(heads, MAX_RANKS) + 1) if heads % n == 0]
+            yield fault("contradiction", what, why="every process takes as many", fix=f"use {', '.join(fitting)}")
+
     def _placement(self) -> tuple[torch.device, torch.dtype]:
         from stagegraph_ltx2.checkpoint.device import resolve_device, resolve_dtype
 
-        device = resolve_device(self.device)
+        device = resolve_device(self.device, count=self.nproc)
         return device, resolve_dtype(self.dtype, device)
 
     def _load(self, folder: str, read: Callable[[Mapping[str, Any]], C], module: Callable[[C], M]) -> M:
         from stagegraph_ltx2.checkpoint.load import load_module
-        from stagegraph_ltx2.errors import failure
 
         files = self.checkpoint.component(folder)
         try:

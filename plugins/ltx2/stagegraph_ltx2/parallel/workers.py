@@ -162,8 +162,7 @@ class Workers:
         """End all processes; may be called again.
 
         Args:
-            kindly: they wait for what they are told next, so that they can be told to end; others are ended by the end
-                of their line.
+            kindly: they wait for what they are told next, so that they can be told to end; others are killed.
         """
         with self._losing:
             if self._closed:
@@ -174,9 +173,9 @@ class Workers:
         for line in self._lines.values():
             line.close()
         self._listener.close()
-        deadline = time.monotonic() + END
+        deadline = time.monotonic() + (END if kindly and self._lines else 0.0)
         for process in self._processes.values():
-            process.end(deadline if self._lines else 0.0)
+            process.end(deadline)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _listen(self, rank: int, line: Line) -> None:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from stagegraph import component, param, part
 from stagegraph.errors import ComponentError, Fault
-from stagegraph.ranks import world
 from stagegraph_ltx2 import parts
 from stagegraph_ltx2.checkpoint.folder import Checkpoint
 from stagegraph_ltx2.checkpoint.resolve import present, resolve
 from stagegraph_ltx2.checkpoint.sizes import weight_bytes, weight_count
-from stagegraph_ltx2.errors import failure, fault, raise_all
+from stagegraph_ltx2.errors import failure, raise_all
 from stagegraph_ltx2.model.config import (
     AudioVAEConfig,
     ConfigError,
@@ -24,6 +23,7 @@ from stagegraph_ltx2.model.config import (
     VideoVAEConfig,
     read_vocoder,
 )
+from stagegraph_ltx2.parallel.fitting import MAX_RANKS, device_faults, head_faults
 
 if TYPE_CHECKING:
     import torch
@@ -44,9 +44,6 @@ FOLDERS = {
     "video_statistics": ("vae",),
     "latent_upsampler": ("latent_upsampler",),
 }
-
-#: The most processes that share a transformer.
-MAX_RANKS = 64
 
 
 @component("ltx2.checkpoint", version=1)
@@ -77,14 +74,15 @@ class LTX2Checkpoint:
 
     def check(self, parts: frozenset[str]) -> Iterable[Fault]:
         """Whether the folders of the parts are there, with files that can be read; what is to be downloaded is fine."""
-        faults = list(self._device_faults())
+        faults = list(device_faults(self.nproc, self.device))
         try:
             folder = present(self.path, revision=self.revision)
             if folder is not None:
                 wanted = [name for part in sorted(parts) for name in FOLDERS[part]]
-                Checkpoint.open(folder).components(wanted)
+                checkpoint = Checkpoint.open(folder)
+                checkpoint.components(wanted)
                 if "transformer" in parts:
-                    faults += self._head_faults(Checkpoint.open(folder))
+                    faults += head_faults(self.nproc, checkpoint.component("transformer").config)
         except ComponentError as error:
             faults += error.faults
         return faults
@@ -228,28 +226,11 @@ class LTX2Checkpoint:
         """The processes that evaluate the transformer, if they are several."""
         if self.nproc == 1:
             return None
-        raise_all([*self._device_faults(), *self._head_faults(self.checkpoint)])
+        config = self.checkpoint.component("transformer").config
+        raise_all([*device_faults(self.nproc, self.device), *head_faults(self.nproc, config)])
         from stagegraph_ltx2.parallel.team import Team
 
         return Team(self.nproc, self._placement()[0])
-
-    def _device_faults(self) -> Iterable[Fault]:
-        if self.nproc > 1 and self.device not in ("auto", "cpu", "cuda", "cuda:0"):
-            what = f"nproc is {self.nproc}, but device is {self.device}"
-            why = f"each process has a GPU of its own, cuda:0 to cuda:{self.nproc - 1}, or all of them the CPU"
-            yield fault("contradiction", what, why=why, fix="leave device out, or set nproc to 1")
-        started = world()
-        if self.nproc > 1 and started is not None and started.size != self.nproc:
-            what = f"nproc is {self.nproc}, but {started.size} processes were started together"
-            yield fault("contradiction", what, fix=f"set nproc to {started.size} or 1, or start a single process")
-
-    def _head_faults(self, checkpoint: Checkpoint) -> Iterable[Fault]:
-        files = checkpoint.component("transformer")
-        heads = TransformerConfig.from_dict(files.config).num_attention_heads
-        if heads % self.nproc:
-            what = f"nproc is {self.nproc}, but the transformer has {heads} heads of attention"
-            fitting = [str(n) for n in range(1, min(heads, MAX_RANKS) + 1) if heads % n == 0]
-            yield fault("contradiction", what, why="every process takes as many", fix=f"use {', '.join(fitting)}")
 
     def _placement(self) -> tuple[torch.device, torch.dtype]:
         from stagegraph_ltx2.checkpoint.device import resolve_device, resolve_dtype

@@ -5,6 +5,7 @@ Rank 0 runs the graph, and the others wait here for the teams that it makes. Nee
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from functools import cache
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at what rank 0 has announced.
 _PAUSE: Final = 0.05
-#: Seconds for which ranks wait for each other to see how it ended.
-_PATIENCE: Final = 10.0
+#: Seconds that rank 0 has to tell why it failed, once another rank has told it.
+_LAST_WORDS: Final = 10.0
+#: Seconds that the others have to see that rank 0 is done, before it takes the store with it.
+_LEAVING: Final = 2.0
 
 
 def announce(folder: Path, ranks: int) -> bool:
@@ -54,7 +57,7 @@ def serve() -> None:
             board.leave()
             return
         if not take_part(Path(folder), found.rank):
-            time.sleep(_PATIENCE)  # the launcher ends all as soon as one ends; before that, rank 0 tells why
+            time.sleep(_LAST_WORDS)  # the launcher ends all as soon as one ends; before that, rank 0 tells why
             raise SystemExit(1)
 
 
@@ -62,9 +65,10 @@ def dismiss() -> None:
     """Tell the other ranks that there will be no further team; for rank 0."""
     found = world()
     if found is not None:
-        board = _board()
-        board.announce("")
-        board.wait_for_leaving(found.size - 1)
+        with contextlib.suppress(RuntimeError):  # of a launcher that is gone
+            board = _board()
+            board.announce("")
+            board.wait_for_leaving(found.size - 1)
 
 
 class _Board:
@@ -87,7 +91,7 @@ class _Board:
         self._store.add("stagegraph/left", 1)
 
     def wait_for_leaving(self, others: int) -> None:
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _LEAVING
         while self._store.add("stagegraph/left", 0) < others and time.monotonic() < end:
             time.sleep(_PAUSE)
 

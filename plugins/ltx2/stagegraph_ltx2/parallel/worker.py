@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,7 @@ def take_part(folder: Path, rank: int) -> bool:
     line = Line.to(folder)
     line.send({"rank": rank})
     inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(line, inbox), name="stagegraph rank 0", daemon=True).start()
+    threading.Thread(target=_listen, args=(folder, line, inbox), name="stagegraph rank 0", daemon=True).start()
     try:
         _work(folder, rank, inbox.get)
     except GroupError as error:
@@ -45,11 +46,12 @@ def take_part(folder: Path, rank: int) -> bool:
     return False
 
 
-def _listen(line: Line, inbox: queue.SimpleQueue[Message]) -> None:
+def _listen(folder: Path, line: Line, inbox: queue.SimpleQueue[Message]) -> None:
     while (message := line.receive()) is not None:
         inbox.put(message)
         if message["do"] == "end":
             return
+    shutil.rmtree(folder, ignore_errors=True)  # rank 0 may have been killed
     os._exit(FAILED)
 
 
@@ -71,10 +73,11 @@ def _work(folder: Path, rank: int, hear: Callable[[], Message]) -> None:
     model: AudioVideoTransformer | None = None
     part: Part | None = None
     while (message := hear())["do"] != "end":
+        if message["do"] == "model":
+            part = model = None  # two of them would not fit
         tensors = _received(group, message)
         match message["do"]:
             case "model":
-                part = model = None  # memory for the next
                 model = _built(message, tensors)
             case "scene" if model is not None:
                 part = Part(group, model, unpack(message["scene"], tensors))

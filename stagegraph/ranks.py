@@ -33,3 +33,9 @@ def world() -> World | None:
     if not (all(address) and rank.isdecimal() and size.isdecimal()) or int(size) < 2:
         return None
     return World(int(rank), int(size))
+
+
+def is_first() -> bool:
+    """Whether this process speaks for all of them, or is the only one."""
+    started = world()
+    return started is None or not started.rank

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
+import attrs
 import typer
 
-from stagegraph import manifest as manifests
+from stagegraph.components import component_spec_of
 from stagegraph.errors import Fault, UsageError
 from stagegraph.graph import Graph
-from stagegraph.manifest import Manifest
 from stagegraph.ranks import world
-from stagegraph.registry import Registry
 
 NprocOption = Annotated[
     int | None,
@@ -27,11 +26,11 @@ NprocOption = Annotated[
 ]
 
 
-def spread(manifest: Manifest, nproc: int | None, registry: Registry) -> Manifest:
-    """The manifest with `nproc` set for all components that have it, to what is asked for or was started.
+def spread(graph: Graph, nproc: int | None) -> Graph:
+    """The graph with `nproc` set for all components that have it, to what is asked for or was started.
 
     Raises:
-        UsageError: no component has it, or another number of processes was started.
+        UsageError: no component has it, or one does not take that many, or another number of processes was started.
     """
     started = world()
     if nproc is not None and started is not None and nproc != started.size:
@@ -39,14 +38,14 @@ def spread(manifest: Manifest, nproc: int | None, registry: Registry) -> Manifes
         raise UsageError(Fault("usage", what, fix="leave --nproc to the launcher, or start without one"))
     count = nproc if started is None else started.size
     if count is None:
-        return manifest
-    kinds = {name: registry.components.get(declaration.kind) for name, declaration in manifest.components.items()}
-    shared = [name for name, spec in kinds.items() if spec is not None and "nproc" in spec.params]
+        return graph
+    shared = {name: c for name, c in graph.components.items() if "nproc" in component_spec_of(c).params}
     if not shared:
-        what = f"no component of {manifest.name} is shared between processes"
+        what = f"no component of {graph.name} is shared between processes"
         fix = "leave --nproc out" if started is None else "start a single process"
         raise UsageError(Fault("usage", what, why="those with a param nproc are", fix=fix))
-    return manifests.override(manifest, {f"{name}.nproc": count for name in shared})
+    changed = {name: _of_so_many(component, count) for name, component in shared.items()}
+    return attrs.evolve(graph, components={**graph.components, **changed})
 
 
 def served(graph: Graph) -> bool:
@@ -68,10 +67,11 @@ def leading(graph: Graph) -> Iterator[None]:
             _shared(graph).dismiss()
 
 
-def is_first() -> bool:
-    """Whether this process is the one that talks to people."""
-    started = world()
-    return started is None or not started.rank
+def _of_so_many(component: Any, count: int) -> Any:
+    try:
+        return attrs.evolve(component, nproc=count)
+    except ValueError as error:
+        raise UsageError(Fault("usage", f"--nproc: {error}")) from None
 
 
 def _shared(graph: Graph) -> Any:

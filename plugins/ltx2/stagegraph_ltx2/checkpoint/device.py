@@ -26,7 +26,7 @@ def resolve_device(name: str, *, count: int = 1) -> torch.device:
     gpus = torch.cuda.device_count()
     if count > 1 and name != "cpu" and (gpus or name != "auto"):
         if gpus < count:
-            what = f"nproc is {count}, but this machine has {gpus} GPUs"
+            what = f"nproc is {count}, but this machine has {gpus} GPU{'s' * (gpus != 1)}"
             fix = f"set nproc to {gpus}" if gpus > 1 else "set nproc to 1, or device to cpu"
             raise failure("no_such_device", what, why="each process has a GPU of its own", fix=fix)
         return torch.device("cuda:0")

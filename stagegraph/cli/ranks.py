@@ -10,7 +10,7 @@ import attrs
 import typer
 
 from stagegraph.components import component_spec_of
-from stagegraph.errors import Fault, UsageError
+from stagegraph.errors import Fault, Location, UsageError
 from stagegraph.graph import Graph
 from stagegraph.ranks import world
 
@@ -45,7 +45,9 @@ def spread(graph: Graph, nproc: int | None) -> Graph:
         fix = "leave --nproc out" if started is None else "start a single process"
         raise UsageError(Fault("usage", what, why="those with a param nproc are", fix=fix))
     changed = {name: _of_so_many(component, count) for name, component in shared.items()}
-    return attrs.evolve(graph, components={**graph.components, **changed})
+    where = dict.fromkeys(shared, Location(f"--nproc {count}" if started is None else f"{count} processes"))
+    components, locations = {**graph.components, **changed}, {**graph.locations, **where}
+    return attrs.evolve(graph, components=components, locations=locations)
 
 
 def served(graph: Graph) -> bool:
@@ -71,7 +73,7 @@ def _of_so_many(component: Any, count: int) -> Any:
     try:
         return attrs.evolve(component, nproc=count)
     except ValueError as error:
-        raise UsageError(Fault("usage", f"--nproc: {error}")) from None
+        raise UsageError(Fault("invalid_value", str(error), f"--nproc {count}")) from None
 
 
 def _shared(graph: Graph) -> Any:

@@ -28,11 +28,16 @@ SIGMAS = json.dumps([1 - i / STEPS for i in range(STEPS)] + [0.0])
 LONG = [*WORDS, "--set", f"denoise.sigmas={SIGMAS}", "--nproc", "2", "--json"]
 STAGEGRAPH = [sys.executable, "-m", "stagegraph"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_folder(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a cache of its own, in which the embedded checkpoint is there already."""
+    cache = tmp_path / "cache" / "stagegraph" / "ltx2"
+    cache.mkdir(parents=True)
+    (cache / tiny.name).symlink_to(tiny)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
 
@@ -65,12 +70,13 @@ def ended(process: subprocess.Popen[str], code: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in rest.splitlines()]
 
 
-def test_two_processes_make_the_video_of_one() -> None:
+def test_two_processes_make_the_video_of_one(capsys: pytest.CaptureFixture[str]) -> None:
     """Started by `--nproc`, and by torchrun; to rounding, of which a codec makes more in what is only noise."""
-    assert call([*WORDS, "--set", "write.path=one.mp4"]) == 0
-    assert call([*WORDS, "--set", "write.path=two.mp4", "--nproc", "2"]) == 0
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
-    command = [*torchrun, "stagegraph", *WORDS, "--set", "write.path=three.mp4"]
+    assert call([*WORDS, "-o", "one.mp4", "--no-cache"]) == 0
+    assert call([*WORDS, "-o", "two.mp4", "--nproc", "2"]) == 0
+    assert capsys.readouterr().err.count("done     denoise") == 2
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    command = [*launcher, "stagegraph", *WORDS, "-o", "three.mp4", "--no-cache"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "three.mp4\n"
     assert done.stderr.count("done     denoise") == 1
@@ -78,11 +84,14 @@ def test_two_processes_make_the_video_of_one() -> None:
     assert expected.std() > 10
     for other in ("two.mp4", "three.mp4"):
         assert np.abs(frames(other) - expected).mean() < 2
+    # What two processes made is used again by one.
+    assert call([*WORDS, "-o", "four.mp4"]) == 0
+    assert "reused   denoise" in capsys.readouterr().err.splitlines()
 
 
 def test_a_run_goes_on_after_any_of_its_processes_was_killed() -> None:
     """With as many processes as there were, or with one. What was done is kept, and the record tells what happened."""
-    with denoising(*LONG, "--cache", "--set", "denoise.checkpoint_every=1", "--set", "write.path=fox.mp4") as process:
+    with denoising(*LONG, "--set", "denoise.checkpoint_every=1", "-o", "fox.mp4") as process:
         ranks = others(process.pid)
         assert list(ranks.values()) == [1]
         process.kill()
@@ -121,19 +130,23 @@ def test_a_number_of_processes_that_cannot_be_is_refused_before_anything_loads(
     """By the heads, by the device, by the graph, and by the launcher."""
     assert call([*WORDS, "--nproc", "3"]) == 3
     assert capsys.readouterr().err == (
-        "error[ltx2.contradiction]: nproc is 3, but the transformer has 2 heads of attention\n"
+        "--nproc 3: error[ltx2.contradiction]: nproc is 3, but the transformer has 2 heads of attention\n"
         "  why: every process takes as many\n"
         "  fix: use 1, 2\n"
     )
     assert call([*WORDS, "--nproc", "2", "--set", "model.device=cuda:1"]) == 3
     assert capsys.readouterr().err == (
-        "error[ltx2.contradiction]: nproc is 2, but device is cuda:1\n"
+        "--nproc 2: error[ltx2.contradiction]: nproc is 2, but device is cuda:1\n"
         "  why: each process has a GPU of its own, cuda:0 to cuda:1, or all of them the CPU\n"
         "  fix: leave device out, or set nproc to 1\n"
     )
     Path("hello.yaml").write_text(
         "stagegraph: 1\nname: hello\nnodes:\n  read: {stage: media.read_image, params: {}, inputs: {path: inputs.p}}\n"
         "inputs:\n  p: {type: str}\noutputs:\n  image: read\n"
+    )
+    assert call([*WORDS, "--nproc", "65"]) == 2
+    assert capsys.readouterr().err == (
+        "--nproc 65: error[invalid_value]: nproc is 65, it must be >= 1, <= 64: use 64\n"
     )
     assert call(["run", "hello.yaml", "--nproc", "2"]) == 2
     assert capsys.readouterr().err == (

@@ -81,6 +81,18 @@ def test_a_rank_that_is_killed_in_the_middle_of_a_step(model: AudioVideoTransfor
 
 
 @pytest.mark.parametrize("team", [2], indirect=True)
+def test_a_rank_that_was_killed_while_it_had_nothing_to_do_is_replaced(
+    model: AudioVideoTransformer, team: Team
+) -> None:
+    """Nothing was lost with it."""
+    before = run(model, team)
+    (rank,) = others()
+    os.kill(rank, signal.SIGKILL)
+    assert within(5, lambda: team._gathering.lost)
+    assert torch.equal(run(model, team), before)
+
+
+@pytest.mark.parametrize("team", [2], indirect=True)
 def test_a_rank_that_fails_says_why(model: AudioVideoTransformer, team: Team) -> None:
     """Its exception is told; here, of a scene that only it was told of."""
     noise = plain()

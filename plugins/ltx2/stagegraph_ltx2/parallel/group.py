@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -43,6 +44,8 @@ class Group:
         self.rank = rank
         self.ranks = ranks
         self.device = device
+        self._aborting = threading.Lock()
+        self._aborted = False
         make = _nccl if device.type == "cuda" else _gloo
         with _told():
             self._backend = make(dist.FileStore(str(folder / "store"), ranks), rank, ranks)
@@ -76,8 +79,10 @@ class Group:
 
     def abort(self) -> None:
         """Let go of what waits for other ranks, from any thread; the group is of no use afterwards."""
-        if self.device.type == "cuda":  # gloo sees by itself that a connection is closed
-            self._backend.abort()
+        with self._aborting:
+            if self.device.type == "cuda" and not self._aborted:  # gloo sees by itself that a connection is closed
+                self._backend.abort()
+            self._aborted = True
 
     def _do(self, start: Callable[[], Any]) -> None:
         with _told():

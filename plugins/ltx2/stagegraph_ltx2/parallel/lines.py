@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+#: Seconds that the other end has to take in what it is told.
+PATIENCE: Final = 60
 #: The most bytes of a message: the names of all weights are some hundred thousand.
 LIMIT: Final = 1 << 24
 
@@ -19,6 +22,7 @@ class Line:
     """One end of a connection. Sending is for one thread, receiving for another."""
 
     def __init__(self, end: socket.socket) -> None:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", PATIENCE, 0))
         self._socket = end
         self._lines = end.makefile("rb")
 
@@ -33,7 +37,7 @@ class Line:
         """Tell something.
 
         Raises:
-            OSError: the other end is gone.
+            OSError: the other end is gone, or takes nothing in.
         """
         self._socket.sendall(json.dumps(message).encode() + b"\n")
 

@@ -50,7 +50,8 @@ class Team:
             RankError: a rank was lost.
         """
         with self._lock:
-            if self._gathering.closed:
+            if self._gathering.lost:  # perhaps while it had nothing to do
+                self.close()
                 self._gathering = self._gather()
             gathering = self._gathering
             gathering.share(model)
@@ -78,6 +79,11 @@ class _Gathering:
         self._device = device
         self._group: Group | None = None
         self._shared: object = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is of no use any more."""
+        return self.closed or self._workers.lost()
 
     def share(self, model: AudioVideoTransformer) -> None:
         """See that all ranks have the weights that this one has."""

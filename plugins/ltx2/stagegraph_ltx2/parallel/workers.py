@@ -82,7 +82,7 @@ class Workers:
 
     def __init__(self, ranks: int, device: torch.device) -> None:
         self.ranks = ranks
-        self.folder = Path(tempfile.mkdtemp(prefix="stagegraph-ranks-"))  # nobody else may look into it
+        self.folder = _private_folder()
         self.on_loss: Callable[[], None] = lambda: None
         self._device = device
         self._lines: dict[int, Line] = {}
@@ -200,6 +200,12 @@ def _short(text: str) -> str:
     """What another process said, as a line."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= 300 else line[:300] + "…"
+
+
+def _private_folder() -> Path:
+    """A new folder into which nobody else may look, of a name that the address of a socket has room for."""
+    usual = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix="stagegraph-ranks-", dir=usual if len(os.fsencode(usual)) < 64 else "/tmp"))
 
 
 def _start(folder: Path, rank: int, ranks: int, device: torch.device) -> Process:

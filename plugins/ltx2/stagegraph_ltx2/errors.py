@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from stagegraph.errors import ComponentError, Fault
+from stagegraph.errors import ComponentError, Fault, RunError
 from stagegraph.serde import Problem, StructureError
 
 #: Code -> what it says. Codes are stable: programs match on them.
@@ -41,6 +41,7 @@ CODES: dict[str, str] = {
     "ltx2.no_such_frame": "a frame that the video does not have, or that cannot be used so",
     "ltx2.no_such_time": "a time that the video does not have",
     "ltx2.no_such_device": "a device that this machine does not have",
+    "ltx2.rank_lost": "one of several processes that share a transformer ended before its time",
     "ltx2.no_such_dtype": "a number format that models cannot run in",
     "ltx2.bad_base64": "a text that is not base64 in its one canonical form",
     "ltx2.bad_png": "a frame that is not a PNG file of the one kind that continuation states hold",
@@ -50,6 +51,13 @@ CODES: dict[str, str] = {
     "ltx2.hub_denied": "a Hugging Face repository that this account may not read",
     "ltx2.hub_failed": "a download that failed",
 }
+
+
+class RankError(RunError):
+    """One of several processes that share a transformer was lost; the next call starts others."""
+
+    retryable = True
+
 
 #: How many faults of one kind a message lists; a wrong model has thousands.
 LISTED = 20

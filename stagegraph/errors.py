@@ -102,6 +102,8 @@ CODES: dict[str, str] = {
     "untrusted_path": "a file that only the record says to write",
     "no_writer": "no node of the run, or more than one, writes the file that a path is given for",
     "no_carry": "a session of a graph that carries nothing from one run to the next",
+    "no_session": "a folder that holds no session",
+    "pending": "a session of which segments were asked for that are not done",
     "session_busy": "a session that is asked for two segments at once",
     "cancelled": "the run was cancelled",
 }

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from stagegraph.builder import Graph
+from stagegraph import builder
+from stagegraph import plan as plans
 from stagegraph.errors import Cancelled, Fault, SessionError, suggest
 from stagegraph.events import Event, Listener
 from stagegraph.executors.result import Outputs, Run
 from stagegraph.executors.traffic import Lanes, Traffic
-from stagegraph.graph import Graph as BoundGraph
+from stagegraph.graph import Graph
+from stagegraph.plugins import default_registry
 from stagegraph.pool import Pool
 from stagegraph.sessions.flight import Flight
 from stagegraph.sessions.snapshot import Snapshot, packed, unpacked
@@ -24,6 +26,7 @@ from stagegraph.sessions.snapshot import Snapshot, packed, unpacked
 if TYPE_CHECKING:
     from stagegraph.caching import Caching
     from stagegraph.continuation import BlobStore
+    from stagegraph.registry import Registry
 
 
 @attrs.frozen
@@ -53,7 +56,7 @@ class Session:
     A segment that fails leaves the session as it was: `extend` can be tried again.
 
     Args:
-        graph: with `carry`.
+        graph: with `carry`; as it grows in Python, or bound.
         inputs: the graph's inputs that are the same in every segment, unless `extend` says otherwise.
         outputs: the names of outputs to make; the graph's outputs if None. What is carried is made in any case.
         lanes: how many steps run at once.
@@ -61,6 +64,7 @@ class Session:
         caching: where outputs are kept and used again.
         directory: below which each segment has a folder, `segment-0000`.
         on_event: receives every event, one at a time; those of segments that overlap are told apart by their run.
+        registry: the codecs of what is carried; that of the graph, or what is installed, if None.
 
     Raises:
         SessionError: the graph carries nothing.
@@ -71,7 +75,7 @@ class Session:
 
     def __init__(
         self,
-        graph: Graph,
+        graph: builder.Graph | Graph,
         inputs: Mapping[str, Any] | None = None,
         /,
         *,
@@ -81,16 +85,16 @@ class Session:
         caching: Caching | None = None,
         directory: Path | None = None,
         on_event: Listener | None = None,
+        registry: Registry | None = None,
         **more: Any,
     ) -> None:
-        self.graph = graph
-        bound = graph.bind()
-        self._bound = bound
-        self._carry = _carry(bound)
-        asked = list(bound.outputs) if outputs is None else list(outputs)
-        self._plan = graph.plan(dict.fromkeys([*asked, *self._carry.values()]))
+        self.graph = graph.bind() if isinstance(graph, builder.Graph) else graph
+        self._registry = registry or (graph.registry if isinstance(graph, builder.Graph) else default_registry())
+        self._carry = _carry(self.graph)
+        asked = self.graph.outputs if outputs is None else outputs
+        self._plan = plans.make(self.graph, dict.fromkeys([*asked, *self._carry.values()]))
         self.inputs = {**(inputs or {}), **more}
-        _check_names(bound, self.inputs)
+        _check_names(self.graph, self.inputs)
         self.segments = 0
         self.carried: dict[str, Any] = {}
         self._lanes = lanes or Lanes()
@@ -172,14 +176,13 @@ class Session:
                 that a plugin registers.
             ContinuationError: its codec cannot write it.
         """
-        return packed(
-            self._bound.name, self.segments, self.inputs, self.carried, self.graph.registry.continuations, blobs
-        )
+        codecs = self._registry.continuations
+        return packed(self.graph.name, self.segments, self.inputs, self.carried, codecs, blobs)
 
     @classmethod
     def hydrate(
         cls,
-        graph: Graph,
+        graph: builder.Graph | Graph,
         snapshot: Mapping[str, Any] | bytes | Snapshot,
         *,
         blobs: BlobStore | None = None,
@@ -191,7 +194,7 @@ class Session:
             graph: the graph of that session.
             snapshot: what `snapshot` gave, or its JSON text; it may come from anybody.
             blobs: where what is too large for a message was put.
-            options: of the session: outputs, lanes, pool, caching, directory, on_event.
+            options: of the session: outputs, lanes, pool, caching, directory, on_event, registry.
 
         Raises:
             SessionError: it is no snapshot, or of another graph.
@@ -200,8 +203,8 @@ class Session:
         """
         read = snapshot if isinstance(snapshot, Snapshot) else Snapshot.read(snapshot)
         session = cls(graph, **options)
-        carried = unpacked(read, session._bound, session._carry, graph.registry.continuations, blobs)
-        _check_names(session._bound, read.inputs)
+        carried = unpacked(read, session.graph, session._carry, session._registry.continuations, blobs)
+        _check_names(session.graph, read.inputs)
         session.inputs, session.carried, session.segments = dict(read.inputs), carried, read.segments
         return session
 
@@ -218,11 +221,11 @@ class Session:
 
     def _only_input(self) -> str:
         """The input that a value is for which is not said to be for any."""
-        open_ = [n for n, i in self._bound.inputs.items() if i.required and n not in self._carry]
+        open_ = [n for n, i in self.graph.inputs.items() if i.required and n not in self._carry]
         names = [name for name in open_ if name not in self.inputs]
         if len(names) != 1:
             what = "it is not clear which input the values are for"
-            why = f"{len(names)} inputs of {self._bound.name} have no value: {', '.join(names) or 'none'}"
+            why = f"{len(names)} inputs of {self.graph.name} have no value: {', '.join(names) or 'none'}"
             raise SessionError(Fault("invalid_type", what, why=why, fix='give mappings: {"prompt": ...}'))
         return names[0]
 
@@ -232,7 +235,7 @@ class Session:
                 self._on_event(event)
 
 
-def _carry(graph: BoundGraph) -> Mapping[str, str]:
+def _carry(graph: Graph) -> Mapping[str, str]:
     if not graph.carry:
         what = f"{graph.name} carries nothing from one run to the next"
         fix = "add carry: {input: outputs.name}, or g.carry(input, output)"
@@ -240,7 +243,7 @@ def _carry(graph: BoundGraph) -> Mapping[str, str]:
     return graph.carry
 
 
-def _check_names(graph: BoundGraph, inputs: Mapping[str, Any]) -> None:
+def _check_names(graph: Graph, inputs: Mapping[str, Any]) -> None:
     unknown = [name for name in inputs if name not in graph.inputs]
     if unknown:
         what = f'{graph.name} has no input "{unknown[0]}"'

@@ -77,13 +77,13 @@ def test_the_next_segment_begins_with_what_the_one_before_left() -> None:
     assert torch.equal(first["denoise.audio"].latent[:, -count:], pack(left.audio_latents))
     assert float(tokens.positions[0, 0, 0, 0]) == pytest.approx(left.video_position_offset_sec, abs=1e-6)
     # noise of its own
-    assert not torch.equal(first_noise(made, "one"), latents.video.noise)
+    assert not torch.equal(first_noise("one"), latents.video.noise)
 
 
-def first_noise(made: Session, prompt: str) -> torch.Tensor:
+def first_noise(prompt: str) -> torch.Tensor:
     """The noise of the first segment."""
     noise: torch.Tensor = (
-        Session(made.graph, outputs=["latents.output"], seed=7).extend(prompt=prompt)["latents.output"].video.noise
+        Session(graph(), outputs=["latents.output"], seed=7).extend(prompt=prompt)["latents.output"].video.noise
     )
     return noise
 

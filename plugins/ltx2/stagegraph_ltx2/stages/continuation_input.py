@@ -21,7 +21,9 @@ class LTX2ContinuationInputStage:
     cut at the video's end.
     """
 
-    fit: Literal["crop", "stretch"] = param(default="crop", help="Whether frames of another size are cut around their centre, or stretched.")
+    fit: Literal["crop", "stretch"] = param(
+        default="crop", help="Whether frames of another size are cut around their centre, or stretched."
+    )
 
     def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
         """Those of the latents but for the sound, whose length depends on the segment before."""

@@ -133,7 +133,8 @@ class SessionFolder:
         head = {"stagegraph_session_folder": VERSION, "created": _now(), "manifest": data}
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
+            _remove_drafts(path)
+            if any(file.name != "state.json" for file in path.iterdir()):  # else a beginning that was stopped
                 what = f"{path} is not empty"
                 raise SessionError(Fault("folder_taken", what, fix="name a new folder"))
             # What makes it a session comes last
@@ -233,6 +234,7 @@ class SessionFolder:
             except sqlite3.OperationalError as error:
                 what = f"another process makes segments of {self.path}"
                 raise SessionError(Fault("session_busy", what, why=str(error), fix="wait until it is done")) from None
+            _remove_drafts(self.path)
             yield
 
     def _commit(self, session: Session, segment: Segment, item: Mapping[str, Any]) -> Made:
@@ -284,6 +286,12 @@ def _check_paths(graph: Graph) -> None:
             what = f"{node.name} writes to {path}, so that each segment would write over the one before"
             fix = f"leave {node.name}.{PATH} out: each segment has a folder"
             raise SessionError(Fault("unwritable", what, fix=fix))
+
+
+def _remove_drafts(folder: Path) -> None:
+    """What a process was writing that was stopped."""
+    for draft in folder.glob(".*.tmp"):
+        draft.unlink(missing_ok=True)
 
 
 def _number(folder: Path) -> int:

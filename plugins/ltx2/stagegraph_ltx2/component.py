@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from stagegraph import component, param, part
 from stagegraph.errors import ComponentError, Fault
 from stagegraph_ltx2 import parts
-from stagegraph_ltx2.checkpoint.folder import Checkpoint
+from stagegraph_ltx2.checkpoint.contents import Checkpoint, ComponentFiles
+from stagegraph_ltx2.checkpoint.fingerprint import fingerprint
+from stagegraph_ltx2.checkpoint.hub import TEXT_ENCODER_FILES
+from stagegraph_ltx2.checkpoint.opening import Elsewhere, open_checkpoint
 from stagegraph_ltx2.checkpoint.resolve import present, resolve
 from stagegraph_ltx2.checkpoint.sizes import weight_bytes, weight_count
+from stagegraph_ltx2.checkpoint.upsampler import open_upsampler
+from stagegraph_ltx2.errors import failure
 from stagegraph_ltx2.model.config import (
     AudioVAEConfig,
     ConfigError,
@@ -20,6 +25,7 @@ from stagegraph_ltx2.model.config import (
     LatentUpsamplerConfig,
     TransformerConfig,
     VideoVAEConfig,
+    WidebandVocoderConfig,
     read_vocoder,
 )
 
@@ -29,8 +35,11 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 M = TypeVar("M", bound="torch.nn.Module")
 
-#: Part -> the folders of a checkpoint that it is made of.
-FOLDERS = {
+DEVICE = '"auto" (the first GPU, or the CPU), "cpu", "cuda", "cuda:1", "mps".'
+DTYPE = '"auto" (bf16 on a GPU, fp32 on the CPU), "bf16", "fp16", "fp32".'
+
+#: Part -> the components of a checkpoint that it is made of.
+COMPONENTS = {
     "text_encoder": ("text_encoder", "tokenizer"),
     "connectors": ("connectors",),
     "transformer": ("transformer",),
@@ -44,14 +53,31 @@ FOLDERS = {
 
 @component("ltx2.checkpoint", version=1)
 class LTX2Checkpoint:
-    """An LTX-2 checkpoint: a folder in the diffusers layout, or the name of one on Hugging Face."""
+    """An LTX-2 checkpoint: a folder as diffusers or FastVideo has it, one official file, or a pack of one file a part.
+
+    Which of them it is, and whether it is LTX-2.0 or LTX-2.3, is found out from its files.
+    """
 
     path: str = param(
-        default="tiny", help='A folder, a Hugging Face id such as "Lightricks/LTX-2", or "tiny" (small, random).'
+        default="tiny",
+        help='A folder or a file; a Hugging Face id such as "Lightricks/LTX-2", or a file in one, '
+        '"Lightricks/LTX-2.3/<file>.safetensors"; or "tiny", "tiny-base", "tiny-2.3", "tiny-2.3-base" (small, random).',
     )
     revision: str | None = param(default=None, help="Branch, tag or commit of a Hugging Face repository.")
-    device: str = param(default="auto", help='"auto" (the first GPU, or the CPU), "cpu", "cuda", "cuda:1", "mps".')
-    dtype: str = param(default="auto", help='"auto" (bf16 on a GPU, fp32 on the CPU), "bf16", "fp16", "fp32".')
+    text_encoder_path: str | None = param(
+        default=None,
+        help="Gemma 3 with its tokenizer, where it is not part of the checkpoint or beside its file: a folder, a file "
+        "of a pack, or a Hugging Face id.",
+    )
+    video_vae_path: str | None = param(default=None, help="A file with a video VAE, in place of the checkpoint's own.")
+    audio_vae_path: str | None = param(
+        default=None, help="A file with an audio VAE and a vocoder, in place of the checkpoint's own."
+    )
+    upsampler_path: str | None = param(
+        default=None, help="A file or folder with a latent upsampler, for a second pass over single files."
+    )
+    device: str = param(default="auto", help=DEVICE)
+    dtype: str = param(default="auto", help=DTYPE)
     identity: Literal["samples", "contents"] = param(
         default="samples",
         help="What tells checkpoints apart where outputs are kept: samples of their files, or every byte (minutes).",
@@ -60,51 +86,68 @@ class LTX2Checkpoint:
     @cached_property
     def checkpoint(self) -> Checkpoint:
         """The checkpoint, found (or downloaded) and opened; no weights are read."""
-        return Checkpoint.open(resolve(self.path, revision=self.revision))
+        text, *others = (self.text_encoder_path, self.video_vae_path, self.audio_vae_path, self.upsampler_path)
+        encoder = resolve(text, wanted=TEXT_ENCODER_FILES) if text is not None else None
+        elsewhere = Elsewhere(encoder, *(resolve(path) if path is not None else None for path in others))
+        return open_checkpoint(resolve(self.path, revision=self.revision), elsewhere)
+
+    def _present(self) -> Checkpoint | None:
+        """The checkpoint as far as it is on this machine; None if something of it would have to be downloaded."""
+        found = present(self.path, revision=self.revision)
+        paths = (self.text_encoder_path, self.video_vae_path, self.audio_vae_path, self.upsampler_path)
+        others = [present(path) if path is not None else None for path in paths]
+        absent = any(path is not None and other is None for path, other in zip(paths, others, strict=True))
+        return None if found is None or absent else open_checkpoint(found, Elsewhere(*others))
 
     def check(self, parts: frozenset[str]) -> Iterable[Fault]:
-        """Whether the folders of the parts are there, with files that can be read; what is to be downloaded is fine."""
+        """Whether all that the parts are made of is there and can be read; what is to be downloaded is fine."""
         try:
-            folder = present(self.path, revision=self.revision)
-            if folder is not None:
-                wanted = [name for part in sorted(parts) for name in FOLDERS[part]]
-                Checkpoint.open(folder).components(wanted)
+            checkpoint = self._present()
+            if checkpoint is not None:
+                checkpoint.components(dict.fromkeys(name for part in sorted(parts) for name in COMPONENTS[part]))
         except ComponentError as error:
             return error.faults
         return ()
 
     def fingerprint(self) -> str:
-        """The identity of all folders that the checkpoint has, in hex."""
-        present = set(self.checkpoint.names)
-        folders = [folder for group in FOLDERS.values() for folder in group if folder in present]
+        """The identity of the weights of all parts that the checkpoint has, in hex; the same in every layout."""
+        checkpoint = self.checkpoint
+        names = dict.fromkeys(name for group in COMPONENTS.values() for name in group if name in checkpoint.names)
         whole = self.identity == "contents"
-        digests = (f"{folder}={self.checkpoint.fingerprint(folder, whole=whole)}\n" for folder in folders)
+        digests = (
+            f"{name}={fingerprint(files, whole=whole)}\n"
+            for name, files in zip(names, checkpoint.components(names), strict=True)
+        )
         return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def placement(self) -> Mapping[str, str]:
-        """The device and the number format, exactly."""
+        """The device and the number format, exactly, and what a loaded transformer tells of itself."""
         device, dtype = self._placement()
-        return {"device": str(device), "dtype": str(dtype).removeprefix("torch.")}
+        return {"device": str(device), "dtype": str(dtype).removeprefix("torch."), **self._said()}
+
+    def _said(self) -> Mapping[str, str]:
+        """What the checkpoint says of itself and the weights do not: on it depends how it is denoised with."""
+        return {"distilled": str(self.checkpoint.distilled).lower()}
 
     def part_facts(self, part: str) -> Mapping[str, Any]:
         """The bytes that a part takes once loaded, from headers; nothing if the checkpoint is not on this machine."""
-        folder = present(self.path, revision=self.revision)
-        if folder is None:
+        checkpoint = self._present()
+        if checkpoint is None:
             return {}
-        checkpoint = Checkpoint.open(folder)
-        weights = weight_count(checkpoint.components(FOLDERS[part]))
-        facts: dict[str, Any] = {"bytes": weights * weight_bytes(self.dtype, self.device)}
+        components = checkpoint.components(COMPONENTS[part])
+        facts: dict[str, Any] = {
+            "bytes": weight_count(components) * weight_bytes(_dtype(part, components[0], self.dtype), self.device)
+        }
         if part == "transformer":
             facts |= self._traits(checkpoint)
         elif part == "latent_upsampler":
-            config = LatentUpsamplerConfig.from_dict(checkpoint.component("latent_upsampler").config)
-            facts |= {"spatial_scale": str(config.scale), "temporal_scale": 2 if config.temporal_upsample else 1}
+            facts |= upsampler_facts(components[0])
         return facts
 
     def _traits(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         """What the checkpoint says of its transformer."""
         layers = checkpoint.component("transformer").config.get("num_layers")
-        return {"family": checkpoint.version, "distilled": checkpoint.distilled, "layers": layers}
+        return {"family": checkpoint.family, "distilled": checkpoint.distilled, "layers": layers}
 
     def free_memory(self) -> int | None:
         """Free bytes of the device."""
@@ -129,9 +172,9 @@ class LTX2Checkpoint:
         return kept
 
     def cache_facts(self) -> Mapping[str, str]:
-        """What changes results beside the weights: where they run, and in which number format."""
+        """What changes results beside the weights: where they run, in which number format, and what is said of them."""
         device, dtype = self._placement()
-        return {"device": device.type, "dtype": str(dtype).removeprefix("torch.")}
+        return {"device": device.type, "dtype": str(dtype).removeprefix("torch."), **self._said()}
 
     @part
     def text_encoder(self) -> parts.TextEncoder:
@@ -190,26 +233,124 @@ class LTX2Checkpoint:
         """Mel spectrograms to sound."""
         from stagegraph_ltx2.model.wideband_vocoder import build_vocoder
 
-        return parts.Vocoder(self._load("vocoder", read_vocoder, build_vocoder))
+        files = self.checkpoint.component("vocoder")
+        device, _ = self._placement()
+        _, dtype = place(self.device, _dtype("vocoder", files, self.dtype))
+        return parts.Vocoder(load(files, read_vocoder, build_vocoder, device, dtype))
 
     def _placement(self) -> tuple[torch.device, torch.dtype]:
-        from stagegraph_ltx2.checkpoint.device import resolve_device, resolve_dtype
+        return place(self.device, self.dtype)
 
-        device = resolve_device(self.device)
-        return device, resolve_dtype(self.dtype, device)
-
-    def _load(self, folder: str, read: Callable[[Mapping[str, Any]], C], module: Callable[[C], M]) -> M:
-        from stagegraph_ltx2.checkpoint.load import load_module
-        from stagegraph_ltx2.errors import failure
-
-        files = self.checkpoint.component(folder)
-        try:
-            config = read(files.config)
-        except ConfigError as error:
-            raise failure("bad_config", str(error), where=files.config_path) from error
+    def _load(self, name: str, read: Callable[[Mapping[str, Any]], C], module: Callable[[C], M]) -> M:
         device, dtype = self._placement()
-        loaded: M = load_module(lambda: module(config), files, device=device, dtype=dtype)
-        return loaded
+        return load(self.checkpoint.component(name), read, module, device, dtype)
+
+
+@component("ltx2.latent_upsampler", version=1)
+class LTX2LatentUpsampler:
+    """A latent upsampler of its own: one more than the checkpoint has, such as one in time."""
+
+    path: str = param(
+        help="An official file, a folder with config.json, a checkpoint's folder with latent_upsampler/, or the name "
+        'of one on Hugging Face, "org/name/file.safetensors".',
+    )
+    revision: str | None = param(default=None, help="Branch, tag or commit of a Hugging Face repository.")
+    device: str = param(default="auto", help=DEVICE)
+    dtype: str = param(default="auto", help=DTYPE)
+
+    @cached_property
+    def files(self) -> ComponentFiles:
+        """Its files, found (or downloaded); no weights are read."""
+        return open_upsampler(resolve(self.path, revision=self.revision))
+
+    def check(self, parts: frozenset[str]) -> Iterable[Fault]:
+        """Whether it is there and can be read; what is to be downloaded is fine."""
+        try:
+            found = present(self.path, revision=self.revision)
+            if found is not None:
+                open_upsampler(found)
+        except ComponentError as error:
+            return error.faults
+        return ()
+
+    def fingerprint(self) -> str:
+        """The identity of its weights, in hex."""
+        return fingerprint(self.files)
+
+    def placement(self) -> Mapping[str, str]:
+        """The device and the number format, exactly."""
+        device, dtype = place(self.device, self.dtype)
+        return {"device": str(device), "dtype": str(dtype).removeprefix("torch.")}
+
+    def cache_facts(self) -> Mapping[str, str]:
+        """What changes results beside the weights: where they run, and in which number format."""
+        device, dtype = place(self.device, self.dtype)
+        return {"device": device.type, "dtype": str(dtype).removeprefix("torch.")}
+
+    def part_facts(self, part: str) -> Mapping[str, Any]:
+        """The bytes that it takes once loaded and by how much it enlarges; nothing if it is not on this machine."""
+        found = present(self.path, revision=self.revision)
+        if found is None:
+            return {}
+        files = open_upsampler(found)
+        return {"bytes": weight_count([files]) * weight_bytes(self.dtype, self.device), **upsampler_facts(files)}
+
+    def free_memory(self) -> int | None:
+        """Free bytes of the device."""
+        from stagegraph_ltx2.checkpoint.device import free_memory
+
+        return free_memory(place(self.device, self.dtype)[0])
+
+    @part
+    def latent_upsampler(self) -> parts.LatentUpsampler:
+        """Video latents to those of a larger video."""
+        from stagegraph_ltx2.model.latent_upsampler import LatentUpsampler
+
+        device, dtype = place(self.device, self.dtype)
+        module = load(self.files, LatentUpsamplerConfig.from_dict, LatentUpsampler, device, dtype)
+        return parts.LatentUpsampler(module)
+
+
+def place(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
+    """A device and a number format, from the words for them."""
+    from stagegraph_ltx2.checkpoint.device import resolve_device, resolve_dtype
+
+    found = resolve_device(device)
+    return found, resolve_dtype(dtype, found)
+
+
+def load(
+    files: ComponentFiles,
+    read: Callable[[Mapping[str, Any]], C],
+    module: Callable[[C], M],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> M:
+    """A network with its weights.
+
+    Raises:
+        ComponentError: a configuration that cannot be built, or weights that do not fit it.
+    """
+    from stagegraph_ltx2.checkpoint.load import load_module
+
+    try:
+        config = read(files.config)
+    except ConfigError as error:
+        raise failure("bad_config", str(error), where=files.config_path) from error
+    loaded: M = load_module(lambda: module(config), files, device=device, dtype=dtype)
+    return loaded
+
+
+def upsampler_facts(files: ComponentFiles) -> Mapping[str, Any]:
+    """By how much an upsampler enlarges."""
+    config = LatentUpsamplerConfig.from_dict(files.config)
+    return {"spatial_scale": str(config.scale), "temporal_scale": 2 if config.temporal_upsample else 1}
+
+
+def _dtype(part: str, files: ComponentFiles, dtype: str) -> str:
+    """The number format of a part: the wideband vocoder was trained in fp32, and sounds worse in any other."""
+    wideband = part == "vocoder" and files.config.get("_class_name") == WidebandVocoderConfig.diffusers_class
+    return "fp32" if wideband else dtype
 
 
 def _module_of(part: Any) -> torch.nn.Module:

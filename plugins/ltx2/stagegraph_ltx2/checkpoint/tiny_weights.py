@@ -23,6 +23,15 @@ CONSTANT_GAIN = 0.3
 LOUDNESS = 0.3
 
 
+#: What networks compute themselves and yet store.
+CONSTANTS = (".filter", ".kernel", "mel_basis", "forward_basis", "inverse_basis")
+
+
+def is_constant(name: str) -> bool:
+    """Whether a tensor is a filter or a basis, which nothing was trained for."""
+    return name.endswith(CONSTANTS)
+
+
 def draw(name: str, like: Tensor, generator: torch.Generator) -> Tensor:
     """Weights for the tensor `name`, of the shape of `like`; most keep the variance of what passes through them."""
     noise = torch.randn(like.shape, generator=generator)

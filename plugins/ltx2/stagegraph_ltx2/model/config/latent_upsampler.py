@@ -46,6 +46,11 @@ class LatentUpsamplerConfig(Config):
         """
         return cls.from_dict(OFFICIAL_DEFAULTS | {OFFICIAL_NAMES.get(key, key): value for key, value in data.items()})
 
+    def to_header(self) -> dict[str, object]:
+        """What `from_header` reads."""
+        official = {ours: name for name, ours in OFFICIAL_NAMES.items()}
+        return {official.get(key, key): value for key, value in self.to_dict().items()}
+
     @property
     def scale(self) -> Fraction:
         """By how much height and width grow; what is not whole is rounded up."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -23,7 +25,7 @@ from stagegraph_ltx2.checkpoint.opening import open_checkpoint
 from stagegraph_ltx2.checkpoint.publish import published
 from stagegraph_ltx2.checkpoint.tiny_recipe import TINY, Variant
 from stagegraph_ltx2.checkpoint.tiny_tokenizer import tokenizer_config, tokenizer_json
-from stagegraph_ltx2.checkpoint.tiny_weights import draw, is_constant
+from stagegraph_ltx2.checkpoint.tiny_weights import PLAIN, Unfolding, draw, is_constant, unfoldings
 from stagegraph_ltx2.model.audio_vae import AudioVAE
 from stagegraph_ltx2.model.connectors import TextConnectors
 from stagegraph_ltx2.model.latent_upsampler import LatentUpsampler
@@ -91,7 +93,7 @@ def _write(folder: Path, variant: Variant, seed: int) -> None:
     for name, values in sorted(recipe.configurations(variant).items()):
         config = parse(name, values)
         _write_json(folder / name / "config.json", labelled(config.diffusers_class, config.to_dict()))
-        _write_weights(folder / name, lambda name=name, config=config: NETWORKS[name](config), seed, torch.bfloat16)  # type: ignore[misc]
+        _write_weights(folder / name, partial(NETWORKS[name], config), seed, torch.bfloat16, unfoldings(config))
     _write_json(folder / "text_encoder" / "config.json", recipe.GEMMA)
     _write_weights(folder / "text_encoder", _gemma, seed, torch.float32)
     _write_json(folder / "scheduler" / "scheduler_config.json", scheduler_config(distilled=not variant.base))
@@ -106,14 +108,20 @@ def _gemma() -> nn.Module:
     return Gemma3ForConditionalGeneration(Gemma3Config.from_dict(dict(recipe.GEMMA)))
 
 
-def _write_weights(folder: Path, build: Callable[[], nn.Module], seed: int, dtype: torch.dtype) -> None:
+def _write_weights(
+    folder: Path,
+    build: Callable[[], nn.Module],
+    seed: int,
+    dtype: torch.dtype,
+    unfolded: Mapping[str, Unfolding] = MappingProxyType({}),
+) -> None:
     # One stream of numbers a component, so that a change of one leaves the others as they are.
     generator = torch.Generator("cpu").manual_seed(1000 * seed + STREAMS.index(folder.name))
     with torch.device("meta"):
         state = build().state_dict()
     constants = _constants(build) if any(map(is_constant, state)) else {}
     drawn = {
-        name: constants[name] if name in constants else draw(name, tensor, generator)
+        name: constants[name] if name in constants else draw(name, tensor, generator, unfolded.get(name, PLAIN))
         for name, tensor in sorted(state.items())
         if not name.startswith("lm_head.")  # tied to the embeddings
     }

@@ -5,27 +5,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import attrs
 
 from stagegraph import component, param, part
 from stagegraph.errors import ComponentError, Fault
 from stagegraph_ltx2 import parts
-from stagegraph_ltx2.checkpoint.contents import Checkpoint, ComponentFiles
+from stagegraph_ltx2.checkpoint.contents import Checkpoint
 from stagegraph_ltx2.checkpoint.fingerprint import fingerprint
 from stagegraph_ltx2.checkpoint.hub import TEXT_ENCODER_FILES
 from stagegraph_ltx2.checkpoint.opening import Elsewhere, open_checkpoint
 from stagegraph_ltx2.checkpoint.resolve import present, resolve
 from stagegraph_ltx2.checkpoint.sizes import weight_bytes, weight_count
-from stagegraph_ltx2.checkpoint.upsampler import open_upsampler
-from stagegraph_ltx2.errors import failure
+from stagegraph_ltx2.checkpoint.stored import check_headers
+from stagegraph_ltx2.lending import DEVICE, DTYPE, load, module_of, part_dtype, place, upsampler_facts
 from stagegraph_ltx2.model.config import (
     AudioVAEConfig,
-    ConfigError,
     ConnectorsConfig,
     LatentUpsamplerConfig,
     TransformerConfig,
     VideoVAEConfig,
-    WidebandVocoderConfig,
     read_vocoder,
 )
 
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
 
 C = TypeVar("C")
 M = TypeVar("M", bound="torch.nn.Module")
-
-DEVICE = '"auto" (the first GPU, or the CPU), "cpu", "cuda", "cuda:1", "mps".'
-DTYPE = '"auto" (bf16 on a GPU, fp32 on the CPU), "bf16", "fp16", "fp32".'
 
 #: Part -> the components of a checkpoint that it is made of.
 COMPONENTS = {
@@ -83,20 +81,40 @@ class LTX2Checkpoint:
         help="What tells checkpoints apart where outputs are kept: samples of their files, or every byte (minutes).",
     )
 
-    @cached_property
+    _opened: list[Checkpoint] = attrs.field(init=False, factory=list, eq=False, repr=False)
+    """The checkpoint, once it was opened whole: what is broken may be mended meanwhile, and is looked at again."""
+
+    @property
     def checkpoint(self) -> Checkpoint:
         """The checkpoint, found (or downloaded) and opened; no weights are read."""
-        text, *others = (self.text_encoder_path, self.video_vae_path, self.audio_vae_path, self.upsampler_path)
-        encoder = resolve(text, wanted=TEXT_ENCODER_FILES) if text is not None else None
-        elsewhere = Elsewhere(encoder, *(resolve(path) if path is not None else None for path in others))
-        return open_checkpoint(resolve(self.path, revision=self.revision), elsewhere)
+        if not self._opened:
+            opened = open_checkpoint(*self._places)
+            if opened.broken:
+                return opened
+            self._opened.append(opened)
+        return self._opened[0]
+
+    @cached_property
+    def _places(self) -> tuple[Path, Elsewhere]:
+        """Where everything is, downloaded as far as it is not there."""
+        encoder, *others = self._paths
+        return resolve(self.path, revision=self.revision), Elsewhere(
+            resolve(encoder, wanted=TEXT_ENCODER_FILES) if encoder is not None else None,
+            *(resolve(path) if path is not None else None for path in others),
+        )
+
+    @property
+    def _paths(self) -> tuple[str | None, ...]:
+        """What lies elsewhere, in the order of `Elsewhere`."""
+        return self.text_encoder_path, self.video_vae_path, self.audio_vae_path, self.upsampler_path
 
     def _present(self) -> Checkpoint | None:
         """The checkpoint as far as it is on this machine; None if something of it would have to be downloaded."""
+        if self._opened:
+            return self._opened[0]
         found = present(self.path, revision=self.revision)
-        paths = (self.text_encoder_path, self.video_vae_path, self.audio_vae_path, self.upsampler_path)
-        others = [present(path) if path is not None else None for path in paths]
-        absent = any(path is not None and other is None for path, other in zip(paths, others, strict=True))
+        others = [present(path) if path is not None else None for path in self._paths]
+        absent = any(path is not None and other is None for path, other in zip(self._paths, others, strict=True))
         return None if found is None or absent else open_checkpoint(found, Elsewhere(*others))
 
     def check(self, parts: frozenset[str]) -> Iterable[Fault]:
@@ -104,7 +122,8 @@ class LTX2Checkpoint:
         try:
             checkpoint = self._present()
             if checkpoint is not None:
-                checkpoint.components(dict.fromkeys(name for part in sorted(parts) for name in COMPONENTS[part]))
+                names = dict.fromkeys(name for part in sorted(parts) for name in COMPONENTS[part])
+                return list(check_headers(checkpoint.components(names)))
         except ComponentError as error:
             return error.faults
         return ()
@@ -112,7 +131,7 @@ class LTX2Checkpoint:
     def fingerprint(self) -> str:
         """The identity of the weights of all parts that the checkpoint has, in hex; the same in every layout."""
         checkpoint = self.checkpoint
-        names = dict.fromkeys(name for group in COMPONENTS.values() for name in group if name in checkpoint.names)
+        names = dict.fromkeys(name for group in COMPONENTS.values() for name in group if name in checkpoint.found)
         whole = self.identity == "contents"
         digests = (
             f"{name}={fingerprint(files, whole=whole)}\n"
@@ -136,7 +155,7 @@ class LTX2Checkpoint:
             return {}
         components = checkpoint.components(COMPONENTS[part])
         facts: dict[str, Any] = {
-            "bytes": weight_count(components) * weight_bytes(_dtype(part, components[0], self.dtype), self.device)
+            "bytes": weight_count(components) * weight_bytes(part_dtype(part, components[0], self.dtype), self.device)
         }
         if part == "transformer":
             facts |= self._traits(checkpoint)
@@ -163,12 +182,12 @@ class LTX2Checkpoint:
 
     def offload(self, part: str, value: Any) -> Any:
         """A part moved to the memory of the CPU."""
-        _module_of(value).to("cpu")
+        module_of(value).to("cpu")
         return value
 
     def restore(self, part: str, kept: Any) -> Any:
         """It moved back."""
-        _module_of(kept).to(self._placement()[0])
+        module_of(kept).to(self._placement()[0])
         return kept
 
     def cache_facts(self) -> Mapping[str, str]:
@@ -235,7 +254,7 @@ class LTX2Checkpoint:
 
         files = self.checkpoint.component("vocoder")
         device, _ = self._placement()
-        _, dtype = place(self.device, _dtype("vocoder", files, self.dtype))
+        _, dtype = place(self.device, part_dtype("vocoder", files, self.dtype))
         return parts.Vocoder(load(files, read_vocoder, build_vocoder, device, dtype))
 
     def _placement(self) -> tuple[torch.device, torch.dtype]:
@@ -244,116 +263,3 @@ class LTX2Checkpoint:
     def _load(self, name: str, read: Callable[[Mapping[str, Any]], C], module: Callable[[C], M]) -> M:
         device, dtype = self._placement()
         return load(self.checkpoint.component(name), read, module, device, dtype)
-
-
-@component("ltx2.latent_upsampler", version=1)
-class LTX2LatentUpsampler:
-    """A latent upsampler of its own: one more than the checkpoint has, such as one in time."""
-
-    path: str = param(
-        help="An official file, a folder with config.json, a checkpoint's folder with latent_upsampler/, or the name "
-        'of one on Hugging Face, "org/name/file.safetensors".',
-    )
-    revision: str | None = param(default=None, help="Branch, tag or commit of a Hugging Face repository.")
-    device: str = param(default="auto", help=DEVICE)
-    dtype: str = param(default="auto", help=DTYPE)
-
-    @cached_property
-    def files(self) -> ComponentFiles:
-        """Its files, found (or downloaded); no weights are read."""
-        return open_upsampler(resolve(self.path, revision=self.revision))
-
-    def check(self, parts: frozenset[str]) -> Iterable[Fault]:
-        """Whether it is there and can be read; what is to be downloaded is fine."""
-        try:
-            found = present(self.path, revision=self.revision)
-            if found is not None:
-                open_upsampler(found)
-        except ComponentError as error:
-            return error.faults
-        return ()
-
-    def fingerprint(self) -> str:
-        """The identity of its weights, in hex."""
-        return fingerprint(self.files)
-
-    def placement(self) -> Mapping[str, str]:
-        """The device and the number format, exactly."""
-        device, dtype = place(self.device, self.dtype)
-        return {"device": str(device), "dtype": str(dtype).removeprefix("torch.")}
-
-    def cache_facts(self) -> Mapping[str, str]:
-        """What changes results beside the weights: where they run, and in which number format."""
-        device, dtype = place(self.device, self.dtype)
-        return {"device": device.type, "dtype": str(dtype).removeprefix("torch.")}
-
-    def part_facts(self, part: str) -> Mapping[str, Any]:
-        """The bytes that it takes once loaded and by how much it enlarges; nothing if it is not on this machine."""
-        found = present(self.path, revision=self.revision)
-        if found is None:
-            return {}
-        files = open_upsampler(found)
-        return {"bytes": weight_count([files]) * weight_bytes(self.dtype, self.device), **upsampler_facts(files)}
-
-    def free_memory(self) -> int | None:
-        """Free bytes of the device."""
-        from stagegraph_ltx2.checkpoint.device import free_memory
-
-        return free_memory(place(self.device, self.dtype)[0])
-
-    @part
-    def latent_upsampler(self) -> parts.LatentUpsampler:
-        """Video latents to those of a larger video."""
-        from stagegraph_ltx2.model.latent_upsampler import LatentUpsampler
-
-        device, dtype = place(self.device, self.dtype)
-        module = load(self.files, LatentUpsamplerConfig.from_dict, LatentUpsampler, device, dtype)
-        return parts.LatentUpsampler(module)
-
-
-def place(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
-    """A device and a number format, from the words for them."""
-    from stagegraph_ltx2.checkpoint.device import resolve_device, resolve_dtype
-
-    found = resolve_device(device)
-    return found, resolve_dtype(dtype, found)
-
-
-def load(
-    files: ComponentFiles,
-    read: Callable[[Mapping[str, Any]], C],
-    module: Callable[[C], M],
-    device: torch.device,
-    dtype: torch.dtype,
-) -> M:
-    """A network with its weights.
-
-    Raises:
-        ComponentError: a configuration that cannot be built, or weights that do not fit it.
-    """
-    from stagegraph_ltx2.checkpoint.load import load_module
-
-    try:
-        config = read(files.config)
-    except ConfigError as error:
-        raise failure("bad_config", str(error), where=files.config_path) from error
-    loaded: M = load_module(lambda: module(config), files, device=device, dtype=dtype)
-    return loaded
-
-
-def upsampler_facts(files: ComponentFiles) -> Mapping[str, Any]:
-    """By how much an upsampler enlarges."""
-    config = LatentUpsamplerConfig.from_dict(files.config)
-    return {"spatial_scale": str(config.scale), "temporal_scale": 2 if config.temporal_upsample else 1}
-
-
-def _dtype(part: str, files: ComponentFiles, dtype: str) -> str:
-    """The number format of a part: the wideband vocoder was trained in fp32, and sounds worse in any other."""
-    wideband = part == "vocoder" and files.config.get("_class_name") == WidebandVocoderConfig.diffusers_class
-    return "fp32" if wideband else dtype
-
-
-def _module_of(part: Any) -> torch.nn.Module:
-    """The module inside a part."""
-    module: torch.nn.Module = part.gemma.model if isinstance(part, parts.TextEncoder) else part.module
-    return module

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from stagegraph import Check, hookimpl
 from stagegraph_ltx2 import codecs, stages, values
-from stagegraph_ltx2.component import LTX2Checkpoint, LTX2LatentUpsampler
+from stagegraph_ltx2.component import LTX2Checkpoint
+from stagegraph_ltx2.upsampler_component import LTX2LatentUpsampler
 
 if TYPE_CHECKING:
     import typer

@@ -101,7 +101,7 @@ def _text_encoder(origin: Origin, section: Mapping[str, Any]) -> dict[str, Any]:
     c = ConnectorsConfig.from_dict(origin.files("connectors").config)
     made = {key: value for key, value in section.items() if key.startswith(("connector_", "audio_connector_"))}
     made |= {key: section[key] for key in KEPT if key.startswith("caption_proj") and key in section}
-    del made["connector_norm_output"], made["connector_ff_bias"]
+    del made["connector_norm_output"]
     width = c.caption_channels * c.text_proj_in_factor
     made |= {
         "architectures": ["LTX2GemmaTextEncoderModel"],

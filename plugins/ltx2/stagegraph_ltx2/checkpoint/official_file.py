@@ -119,14 +119,8 @@ def component_from(name: str, holders: Sequence[OfficialFile], files: Sequence[O
             + ("" if alone else f', with a section "{section}"'),
             fix=f"use a file that kept it, such as the original of {holders[0].path.name}",
         )
-    shapes = {
-        ours: info.shape
-        for file in holders
-        for stored, info in file.header.tensors.items()
-        if (ours := file.holds.components[name].ours(stored)) is not None
-    }
     try:
-        config = READERS[name](telling[0].config, shapes)
+        config = READERS[name](telling[0].config, _shapes(name, holders) if name == "connectors" else {})
     except ConfigError as error:
         raise failure(
             "bad_config",
@@ -137,3 +131,13 @@ def component_from(name: str, holders: Sequence[OfficialFile], files: Sequence[O
         ) from None
     weights = tuple(WeightFile(file.path, file.holds.components[name]) for file in holders)
     return ComponentFiles(name, holders[0].path, config, telling[0].path, weights)
+
+
+def _shapes(name: str, holders: Sequence[OfficialFile]) -> dict[str, tuple[int, ...]]:
+    """The shapes of a component's tensors, by our names."""
+    return {
+        ours: info.shape
+        for file in holders
+        for stored, info in file.header.tensors.items()
+        if (ours := file.holds.components[name].ours(stored)) is not None
+    }

@@ -53,7 +53,6 @@ TRANSFORMER_CONSTANTS: Mapping[str, Any] = MappingProxyType(
     {
         "av_cross_ada_norm": True,
         "causal_temporal_positioning": True,
-        "connector_ff_bias": True,
         "connector_norm_output": True,
         "cross_attention_norm": True,
         "double_self_attention": False,
@@ -72,6 +71,9 @@ TRANSFORMER_CONSTANTS: Mapping[str, Any] = MappingProxyType(
         "use_middle_indices_grid": True,
     }
 )
+
+#: Constants that the released files leave out.
+TRANSFORMER_UNWRITTEN: Mapping[str, Any] = MappingProxyType({"connector_ff_bias": True})
 
 #: The text is projected before the connectors, one projection a stream: LTX-2.3. All of them or none are there.
 PROJECTED_FIRST: Mapping[str, Any] = MappingProxyType(

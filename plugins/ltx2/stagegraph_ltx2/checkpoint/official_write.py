@@ -11,7 +11,8 @@ from typing import Any
 
 from stagegraph_ltx2.checkpoint import official_keys as keys
 from stagegraph_ltx2.checkpoint.configs import identity, parse
-from stagegraph_ltx2.checkpoint.official_read import READERS, Shapes
+from stagegraph_ltx2.checkpoint.official_read import READERS
+from stagegraph_ltx2.checkpoint.official_section import Shapes
 from stagegraph_ltx2.model.config import (
     AudioVAEConfig,
     ConfigError,

@@ -7,9 +7,9 @@ from pathlib import Path
 from stagegraph_ltx2.checkpoint.assembly import Pieces
 from stagegraph_ltx2.checkpoint.components import COMPONENTS
 from stagegraph_ltx2.checkpoint.contents import ComponentFiles
-from stagegraph_ltx2.checkpoint.families import family_of_header
+from stagegraph_ltx2.checkpoint.families import FAMILIES, family_of, family_of_header
 from stagegraph_ltx2.checkpoint.gemma import gemma_in_folder, is_gemma
-from stagegraph_ltx2.checkpoint.hints import download_gemma
+from stagegraph_ltx2.checkpoint.hints import download_gemma, download_upsampler
 from stagegraph_ltx2.checkpoint.official_file import SCHEDULER, OfficialFile, json_in, look_for_components
 from stagegraph_ltx2.checkpoint.upsampler import NAME as UPSAMPLER
 from stagegraph_ltx2.checkpoint.upsampler import open_upsampler
@@ -32,7 +32,7 @@ def open_single(file: OfficialFile) -> Pieces:
         pieces.remarks.append(f"{len(file.holds.rest)} tensors that nothing here reads: {listed(file.holds.rest)}")
     pieces.fixes |= dict.fromkeys(COMPONENTS, f"use a file that has it; {path.name} has not")
     pieces.fixes |= dict.fromkeys(("text_encoder", "tokenizer"), _gemma_fix(folder))
-    pieces.fixes[UPSAMPLER] = f"set upsampler_path to its file, e.g. {folder}/ltx-2-spatial-upscaler-x2-1.0.safetensors"
+    pieces.fixes[UPSAMPLER] = upsampler_fix(folder, pieces)
     return pieces
 
 
@@ -41,6 +41,13 @@ def put_scheduler(pieces: Pieces, file: OfficialFile) -> None:
     kept = json_in(file.header, SCHEDULER)
     if kept:
         pieces.put(ComponentFiles("scheduler", file.path, kept, file.path))
+
+
+def upsampler_fix(folder: Path, pieces: Pieces) -> str:
+    """What to type where an upsampler is absent."""
+    transformer = pieces.found.get("transformer")
+    family = family_of("transformer", transformer.config) if transformer else pieces.family
+    return f"{download_upsampler(family or FAMILIES[0], folder)}, or set upsampler_path to where it is"
 
 
 def _gemma_fix(folder: Path) -> str:

@@ -22,7 +22,7 @@ from stagegraph_ltx2.checkpoint.gemma import gemma_in_file, gemma_in_folder, is_
 from stagegraph_ltx2.checkpoint.header import read_header
 from stagegraph_ltx2.checkpoint.hints import contents, download_gemma
 from stagegraph_ltx2.checkpoint.official_file import OfficialFile, component_from, json_in, look_for_components
-from stagegraph_ltx2.checkpoint.single import one_upsampler, put_scheduler
+from stagegraph_ltx2.checkpoint.single import one_upsampler, put_scheduler, upsampler_fix
 from stagegraph_ltx2.errors import failure, listed, raise_all
 
 #: Role -> the folders of a pack that hold files for it.
@@ -85,6 +85,7 @@ def open_split(root: Path, transformer: Path | None = None, text_encoder: Path |
     put_scheduler(pieces, main)
     if "transformer" in pieces.found:
         pieces.family = family_of("transformer", pieces.found["transformer"].config)
+    pieces.fixes["latent_upsampler"] = upsampler_fix(_place(root, "latent_upsampler"), pieces)
     pieces.look_for(["text_encoder", "tokenizer"], partial(_text_encoder, root, roles["text_encoder"], text_encoder))
     pieces.look("connectors", partial(_connectors, pieces, main, roles["text_encoder"]))
     for name in {"vae", "audio_vae", "vocoder"} - pieces.found.keys():
@@ -130,12 +131,14 @@ def _only_transformer(root: Path, role: _Role) -> OfficialFile:
     return files[0]
 
 
-def _fixes(root: Path) -> dict[str, str]:
-    def place(name: str) -> Path:
-        return root / FOLDERS.get(ROLES.get(name, name), ("",))[0]
+def _place(root: Path, name: str) -> Path:
+    """The folder that a component belongs into."""
+    return root / FOLDERS.get(ROLES.get(name, name), ("",))[0]
 
-    gemma = f"{download_gemma(place('text_encoder') / 'gemma')}, or set text_encoder_path to where it is"
-    fixes = {name: f"put its file into {place(name)}" for name in COMPONENTS}
+
+def _fixes(root: Path) -> dict[str, str]:
+    gemma = f"{download_gemma(_place(root, 'text_encoder') / 'gemma')}, or set text_encoder_path to where it is"
+    fixes = {name: f"put its file into {_place(root, name)}" for name in COMPONENTS}
     return {**fixes, **dict.fromkeys(("text_encoder", "tokenizer"), gemma)}
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
-from stagegraph.errors import Fault
+from stagegraph.errors import ComponentError, Fault
 from stagegraph_ltx2.checkpoint.contents import ComponentFiles
 from stagegraph_ltx2.checkpoint.header import Header, TensorInfo, read_header
 from stagegraph_ltx2.checkpoint.names import Names
@@ -31,6 +31,15 @@ def tensors_of(files: ComponentFiles) -> dict[str, Stored]:
     found, twice = stored_tensors([(read_header(file.path), file.names) for file in files.weights])
     raise_all(twice)
     return found
+
+
+def check_headers(components: Iterable[ComponentFiles]) -> Iterator[Fault]:
+    """A fault for each file of weights that is absent, damaged or no safetensors file."""
+    for path in dict.fromkeys(file.path for files in components for file in files.weights):
+        try:
+            read_header(path)
+        except ComponentError as error:
+            yield from error.faults
 
 
 def stored_tensors(files: Sequence[tuple[Header, Names]]) -> tuple[dict[str, Stored], list[Fault]]:

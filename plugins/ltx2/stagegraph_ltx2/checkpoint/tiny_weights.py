@@ -22,8 +22,8 @@ ATTENTION_GAIN = 3.0
 #: Of what is added alike everywhere: more of it and every frame has one colour.
 CONSTANT_GAIN = 0.3
 
-#: Logarithm of what divides the periodic activations of the wideband vocoder; the less they add, the less of the sound is
-#: a constant.
+#: Logarithm of what divides the periodic activations of the wideband vocoder; the less they add, the less of the sound
+#: is a constant.
 CALM = 1.5
 
 #: Upsamplings of the wideband vocoder that make the timbre; the first alone, to 500 Hz, would be a hum.

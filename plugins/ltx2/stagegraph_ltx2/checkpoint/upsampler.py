@@ -10,7 +10,7 @@ from stagegraph_ltx2.checkpoint.families import unsupported
 from stagegraph_ltx2.checkpoint.folder import component_in
 from stagegraph_ltx2.checkpoint.names import Names
 from stagegraph_ltx2.checkpoint.official_file import OfficialFile, look_for_components
-from stagegraph_ltx2.checkpoint.official_read import read_latent_upsampler
+from stagegraph_ltx2.checkpoint.official_media import read_latent_upsampler
 from stagegraph_ltx2.checkpoint.strict_json import read_object
 from stagegraph_ltx2.checkpoint.weights import weight_files
 from stagegraph_ltx2.errors import failure, raise_all

@@ -252,6 +252,6 @@ def _token_id(files: ComponentFiles, tokenizer: tokenizers.Tokenizer, role: str)
             f"{role} is {token!r:.80}",
             where=files.config_path,
             why="it must be a token of the vocabulary in tokenizer.json",
-            fix=f"download {files.place.name} again",
+            fix=f"download {files.place.name}{'/' * files.place.is_dir()} again",
         )
     return int(number)

@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stagegraph.errors import ComponentError
-from stagegraph_ltx2.checkpoint.folder import Checkpoint
+from stagegraph_ltx2.checkpoint.contents import Checkpoint
+from stagegraph_ltx2.checkpoint.opening import open_checkpoint
 from stagegraph_ltx2.checkpoint.tiny import make_tiny
 
 
@@ -90,4 +91,4 @@ def refusal(tmp_path: Path) -> Callable[[Callable[[], object]], str]:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """The tiny checkpoint of seed 0. Tests that change files copy it."""
-    return Checkpoint.open(make_tiny(tmp_path_factory.mktemp("tiny") / "ltx2"))
+    return open_checkpoint(make_tiny(tmp_path_factory.mktemp("tiny") / "ltx2"))

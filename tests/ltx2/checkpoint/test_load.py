@@ -8,16 +8,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stagegraph_ltx2.checkpoint.device import resolve_device, resolve_dtype
-from stagegraph_ltx2.checkpoint.folder import Checkpoint
 from stagegraph_ltx2.checkpoint.header import Header, read_header
 from stagegraph_ltx2.checkpoint.load import load_module
-from stagegraph_ltx2.checkpoint.match import Names
+from stagegraph_ltx2.checkpoint.names import AS_STORED, Names
+from stagegraph_ltx2.checkpoint.opening import open_checkpoint
 from stagegraph_ltx2.model.config import ConnectorsConfig
 from stagegraph_ltx2.model.connectors import TextConnectors
 
@@ -28,9 +29,11 @@ FIX = "  fix: download the component again, or the one that its config.json desc
 
 
 def load(
-    root: Path, build: Callable[[], nn.Module], dtype: torch.dtype = torch.float32, names: Names | None = None
+    root: Path, build: Callable[[], nn.Module], dtype: torch.dtype = torch.float32, names: Names = AS_STORED
 ) -> nn.Module:
-    return load_module(build, Checkpoint.open(root).component("connectors"), device=CPU, dtype=dtype, names=names)
+    files = open_checkpoint(root).component("connectors")
+    files = attrs.evolve(files, weights=tuple(attrs.evolve(file, names=names) for file in files.weights))
+    return load_module(build, files, device=CPU, dtype=dtype)
 
 
 def test_a_module_gets_the_stored_weights(root: Path, state: dict[str, Tensor], small: type[nn.Module]) -> None:
@@ -73,7 +76,7 @@ def test_names_are_mapped_and_left_out_as_told(
     root: Path, weights: Path, state: dict[str, Tensor], small: type[nn.Module]
 ) -> None:
     save_file({f"model.{name}": tensor for name, tensor in state.items()} | {"head.weight": torch.ones(1)}, weights)
-    module = load(root, small, names=Names(prefixes=(("model.", ""),), ignore=("head.",)))
+    module = load(root, small, names=Names((("model.", ""),), ignore=("head.",)))
     assert torch.equal(module.state_dict()["mean"], state["mean"])
 
 
@@ -128,13 +131,13 @@ def test_a_tensor_in_two_shards_is_an_error(
 def test_a_configuration_that_cannot_be_built_names_its_file(root: Path, refusal: Refusal) -> None:
     config = {"_class_name": "LTX2TextConnectors", "rope_type": "split", "causal_temporal_positioning": True, "old": 1}
     (root / "connectors" / "config.json").write_text(json.dumps(config))
-    files = Checkpoint.open(root).component("connectors")
+    files = open_checkpoint(root).component("connectors")
     build = lambda: TextConnectors(ConnectorsConfig.from_dict(files.config))  # noqa: E731
     assert refusal(lambda: load_module(build, files, device=CPU, dtype=torch.float32)) == (
         "<tmp>/model/connectors/config.json: error[ltx2.bad_config]: old is not a key of ConnectorsConfig; "
         "causal_temporal_positioning=True is in no released LTX-2 model; supported: False\n"
         "  why: connectors cannot be built from this configuration\n"
-        "  fix: use a checkpoint of LTX-2 (19B), e.g. Lightricks/LTX-2"
+        "  fix: use a checkpoint of LTX-2, e.g. Lightricks/LTX-2"
     )
 
 
@@ -173,7 +176,7 @@ import json, sys
 from pathlib import Path
 import torch
 from torch import nn
-from stagegraph_ltx2.checkpoint.folder import Checkpoint
+from stagegraph_ltx2.checkpoint.opening import open_checkpoint
 from stagegraph_ltx2.checkpoint.load import load_module
 
 def peak():
@@ -182,8 +185,8 @@ def peak():
 def build():
     return nn.ModuleList(nn.Linear(1448, 1448, bias=False) for _ in range(24))
 
-files = Checkpoint.open(Path(sys.argv[1])).component("connectors")
-load_module(lambda: nn.Linear(4, 4, bias=False), Checkpoint.open(Path(sys.argv[2])).component("connectors"),
+files = open_checkpoint(Path(sys.argv[1])).component("connectors")
+load_module(lambda: nn.Linear(4, 4, bias=False), open_checkpoint(Path(sys.argv[2])).component("connectors"),
             device=torch.device("cpu"), dtype=torch.float32)
 before = peak()
 dtype = getattr(torch, sys.argv[3])

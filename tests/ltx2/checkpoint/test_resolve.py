@@ -18,10 +18,14 @@ from huggingface_hub import errors as hub_errors
 from stagegraph_ltx2.checkpoint.hub import wanted_files
 from stagegraph_ltx2.checkpoint.resolve import resolve
 from stagegraph_ltx2.checkpoint.tiny import make_tiny
-from stagegraph_ltx2.checkpoint.tiny_recipe import VERSION
+from stagegraph_ltx2.checkpoint.tiny_recipe import VERSION, Variant
 
 Refusal = Callable[[Callable[[], object]], str]
-WHY = "a checkpoint is a folder, the word tiny, or a Hugging Face repository like Lightricks/LTX-2"
+WHY = (
+    "a checkpoint is a folder or a file, one of tiny, tiny-base, tiny-2.3, tiny-2.3-base, or a Hugging Face repository "
+    "like Lightricks/LTX-2"
+)
+TINY = f"tiny.v{VERSION}"
 SITE = "https://huggingface.co/org/name"
 
 
@@ -62,12 +66,12 @@ def test_a_path_is_never_looked_for_on_the_hub(
 ) -> None:
     (tmp_path / "model").mkdir()
     assert refusal(lambda: resolve(name.format(tmp=tmp_path))) == (
-        f"{shown}: error[ltx2.no_such_checkpoint]: no such folder: {shown}\n  why: {WHY}\n  fix: {fix}"
+        f"{shown}: error[ltx2.no_such_checkpoint]: no such file or folder: {shown}\n  why: {WHY}\n  fix: {fix}"
     )
 
 
 def test_a_path_object_is_never_a_repository(refusal: Refusal) -> None:
-    assert "no such folder: org/name" in refusal(lambda: resolve(Path("org/name")))
+    assert "no such file or folder: org/name" in refusal(lambda: resolve(Path("org/name")))
 
 
 def test_a_repository_is_downloaded_as_far_as_it_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -75,6 +79,7 @@ def test_a_repository_is_downloaded_as_far_as_it_is_read(monkeypatch: pytest.Mon
 
     def download(repository: str, **options: object) -> str:
         asked.update(options, repository=repository)
+        (tmp_path / "model_index.json").write_text("{}")
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
@@ -180,7 +185,7 @@ def test_tiny_is_made_once_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "tiny").mkdir()  # a folder of this name does not change what the word means
     folder = resolve("tiny")
-    assert folder == tmp_path / "cache" / "stagegraph" / "ltx2" / f"tiny-{VERSION}"
+    assert folder == tmp_path / "cache" / "stagegraph" / "ltx2" / TINY
     made = (folder / "model_index.json").stat().st_mtime_ns
     assert resolve("tiny") == folder
     assert (folder / "model_index.json").stat().st_mtime_ns == made
@@ -191,9 +196,9 @@ def test_tiny_in_a_cache_that_cannot_be_written_is_an_error(
 ) -> None:
     (tmp_path / "cache").write_text("a file, where a folder is needed")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = f"<tmp>/cache/stagegraph/ltx2/tiny-{VERSION}"
+    folder = f"<tmp>/cache/stagegraph/ltx2/{TINY}"
     assert refusal(lambda: resolve("tiny")) == (
-        f"{folder}: error[ltx2.unreadable_file]: tiny-{VERSION} cannot be used: Not a directory\n"
+        f"{folder}: error[ltx2.unreadable_file]: {TINY} cannot be used: Not a directory\n"
         "  why: the operating system refused it\n"
         f"  fix: ls -ld <tmp>/cache/stagegraph/ltx2 {folder}"
     )
@@ -203,15 +208,15 @@ def test_two_that_make_tiny_at_once_share_one(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     both_absent = threading.Barrier(2)
 
-    def make(folder: Path) -> Path:
+    def make(folder: Path, variant: Variant) -> Path:
         both_absent.wait()
-        return make_tiny(folder)
+        return make_tiny(folder, variant)
 
     monkeypatch.setattr("stagegraph_ltx2.checkpoint.tiny.make_tiny", make)
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(resolve, ["tiny", "tiny"]))
-    assert answers == [tmp_path / "stagegraph" / "ltx2" / f"tiny-{VERSION}"] * 2
-    assert [entry.name for entry in (tmp_path / "stagegraph" / "ltx2").iterdir()] == [f"tiny-{VERSION}"]
+    assert answers == [tmp_path / "stagegraph" / "ltx2" / TINY] * 2
+    assert [entry.name for entry in (tmp_path / "stagegraph" / "ltx2").iterdir()] == [TINY]
 
 
 def test_finding_and_checking_a_checkpoint_imports_no_torch(root: Path) -> None:
@@ -219,10 +224,14 @@ def test_finding_and_checking_a_checkpoint_imports_no_torch(root: Path) -> None:
         import sys
         from pathlib import Path
         import stagegraph_ltx2.errors
-        from stagegraph_ltx2.checkpoint.folder import Checkpoint
+        from stagegraph_ltx2.checkpoint.convert import convert
+        from stagegraph_ltx2.checkpoint.fingerprint import fingerprint
+        from stagegraph_ltx2.checkpoint.opening import open_checkpoint
+        from stagegraph_ltx2.checkpoint.report import report_on
         from stagegraph_ltx2.checkpoint.resolve import resolve
-        checkpoint = Checkpoint.open(resolve(sys.argv[1]))
-        checkpoint.fingerprint("connectors")
+        checkpoint = open_checkpoint(resolve(sys.argv[1]))
+        fingerprint(checkpoint.component("connectors"))
+        report_on(resolve(sys.argv[1]))
         heavy = {"torch", "transformers", "huggingface_hub", "numpy", "safetensors"} & set(sys.modules)
         sys.exit(f"imported {heavy}" if heavy else 0)
     """

@@ -12,7 +12,9 @@ import pytest
 import torch
 from diffusers import LTX2Pipeline
 
-from stagegraph_ltx2.checkpoint.folder import Checkpoint
+from stagegraph_ltx2.checkpoint.components import COMPONENTS
+from stagegraph_ltx2.checkpoint.configs import parse
+from stagegraph_ltx2.checkpoint.contents import Checkpoint
 from stagegraph_ltx2.checkpoint.load import load_module
 from stagegraph_ltx2.checkpoint.tiny import NETWORKS, make_tiny
 from stagegraph_ltx2.text_encoder import load_text_encoder
@@ -44,10 +46,9 @@ def test_it_is_small(tiny: Checkpoint) -> None:
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_every_network_loads_strictly(tiny: Checkpoint, name: str) -> None:
-    network, config, _ = NETWORKS[name]
     files = tiny.component(name)
     module = load_module(
-        lambda: network(config.from_dict(files.config)), files, device=torch.device("cpu"), dtype=torch.float32
+        lambda: NETWORKS[name](parse(name, files.config)), files, device=torch.device("cpu"), dtype=torch.float32
     )
     assert all(torch.isfinite(tensor).all() for tensor in module.state_dict().values())
 
@@ -57,8 +58,9 @@ def test_the_text_encoder_loads(tiny: Checkpoint) -> None:
 
 
 def test_all_components_are_there(tiny: Checkpoint) -> None:
-    assert tiny.version == "2.0"
-    assert {files.name for files in tiny.components(tiny.names)} == {*tiny.classes, "latent_upsampler"}
+    assert (tiny.family, tiny.distilled) == ("2.0", True)
+    assert set(tiny.found) == set(COMPONENTS)
+    assert not tiny.broken
     assert tiny.component("scheduler").config["use_dynamic_shifting"] is False
 
 

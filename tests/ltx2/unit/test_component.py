@@ -10,7 +10,8 @@ import torch
 
 import stagegraph as sg
 from stagegraph import events
-from stagegraph_ltx2.component import LTX2Checkpoint, _module_of
+from stagegraph_ltx2.component import LTX2Checkpoint
+from stagegraph_ltx2.lending import module_of
 from stagegraph_ltx2.stages import LTX2DenoisingStage, LTX2LatentPreparationStage, LTX2TextEncodingStage
 
 PARTS = ("text_encoder", "connectors", "transformer", "video_vae", "audio_vae", "vocoder")
@@ -26,7 +27,7 @@ def loaded_bytes(module: torch.nn.Module) -> int:
 def test_the_size_that_is_told_is_the_size_that_is_loaded(tiny: Path, part: str, dtype: str) -> None:
     """From headers alone, in the number format that is asked for."""
     model = LTX2Checkpoint(path=str(tiny), device="cpu", dtype=dtype)
-    assert model.part_facts(part)["bytes"] == loaded_bytes(_module_of(getattr(model, part)()))
+    assert model.part_facts(part)["bytes"] == loaded_bytes(module_of(getattr(model, part)()))
 
 
 def test_traits_are_told_before_the_transformer_is_loaded(tiny: Path, tiny_base: Path) -> None:
@@ -51,9 +52,9 @@ def test_a_part_moves_away_and_comes_back_as_it_was(tiny: Path, part: str) -> No
     """The weights are the same, on the device of the component."""
     model = LTX2Checkpoint(path=str(tiny), device="cpu", dtype="fp32")
     value = getattr(model, part)()
-    before = {name: tensor.clone() for name, tensor in _module_of(value).state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in module_of(value).state_dict().items()}
     back = model.restore(part, model.offload(part, value))
-    after = _module_of(back).state_dict()
+    after = module_of(back).state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from stagegraph_ltx2.checkpoint.configs import identity, parse
@@ -62,19 +64,20 @@ def _config(files: ComponentFiles) -> Mapping[str, Any]:
 
 
 def _pieces(tensors: Sequence[Stored], *, whole: bool) -> Iterator[tuple[Stored, int, int]]:
-    """(tensor, first byte in it, how many) of what is read: everything, or samples at even distances."""
-    if whole:
-        yield from ((item, 0, item.info.nbytes) for item in tensors)
-        return
-    last = max(sum(item.info.nbytes for item in tensors) - SAMPLE_BYTES, 0)
-    places = [last * number // (SAMPLES - 1) for number in range(SAMPLES)]
-    before = 0
-    for item in tensors:
-        end = before + item.info.nbytes
-        while places and places[0] < end:
-            start = places.pop(0) - before
-            yield item, start, min(SAMPLE_BYTES, item.info.nbytes - start)
-        before = end
+    """(tensor, first byte in it, how many) of what is read: everything, or samples at even distances of all bytes."""
+    ends = list(accumulate(item.info.nbytes for item in tensors))
+    total = ends[-1] if ends else 0
+    last = max(total - SAMPLE_BYTES, 0)
+    size = total if whole else SAMPLE_BYTES
+    starts = [0] if whole else dict.fromkeys(last * number // (SAMPLES - 1) for number in range(SAMPLES))
+    for start in starts:
+        stop = min(start + size, total)
+        index = bisect_right(ends, start)
+        while start < stop:
+            begin = ends[index] - tensors[index].info.nbytes
+            count = min(stop, ends[index]) - start
+            yield tensors[index], start - begin, count
+            start, index = start + count, index + 1
 
 
 def _read(item: Stored, start: int, size: int) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from stagegraph_ltx2.checkpoint.assembly import Pieces
 from stagegraph_ltx2.checkpoint.components import COMPONENTS, Component
 from stagegraph_ltx2.checkpoint.containment import outside
 from stagegraph_ltx2.checkpoint.contents import Asset, ComponentFiles, WeightFile
-from stagegraph_ltx2.checkpoint.families import SUPPORTED, refused, unsupported
+from stagegraph_ltx2.checkpoint.families import SUPPORTED, family_of, refused, unsupported
 from stagegraph_ltx2.checkpoint.hints import contents, download
 from stagegraph_ltx2.checkpoint.identify import GEMMA
 from stagegraph_ltx2.checkpoint.names import AS_STORED
@@ -38,13 +38,22 @@ def open_folder(root: Path) -> Pieces:
     if str(classes.get("text_encoder", "")).startswith("Gemma4"):
         raise refused(root / INDEX, "2.5")
     raise_all(_unsupported(root / INDEX, classes))
-    family = "2.3" if classes.get("vocoder") == "LTX2VocoderWithBWE" else None
-    pieces = Pieces(root, "diffusers", family, fixes={name: download(root, f"{name}/*") for name in COMPONENTS})
+    fixes = {name: download(root, f"{name}/*") for name in COMPONENTS}
+    pieces = Pieces(root, "diffusers", _family(root, classes), fixes=fixes)
     for name in COMPONENTS:
         if (root / name).is_dir():
             pieces.look(name, partial(component_in, root, root / name, name))
     pieces.distilled, pieces.evidence = distilled_by_scheduler(pieces)
     return pieces
+
+
+def _family(root: Path, classes: Mapping[str, str]) -> str | None:
+    """The release that the index or the transformer's configuration tells, whether or not there are weights."""
+    path = root / "transformer" / COMPONENTS["transformer"].config
+    if not path.is_file():
+        return "2.3" if classes.get("vocoder") == "LTX2VocoderWithBWE" else None
+    raise_all([outside(path, path.parent, root)])
+    return family_of("transformer", read_object(path))
 
 
 def read_index(root: Path) -> Mapping[str, Any]:

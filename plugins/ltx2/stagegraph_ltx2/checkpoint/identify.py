@@ -72,6 +72,13 @@ BARE: Mapping[str, tuple[str, ...]] = MappingProxyType(
 #: Parts of LTX-2.5 that this release does not know.
 LATER = ("duration_head.",)
 
+#: Statistics that some files have and no network reads.
+UNREAD = tuple(
+    f"{prefix}per_channel_statistics.{name}"
+    for prefix in ("", "vae.", "audio_vae.")
+    for name in ("channel", "mean-of-stds", "mean-of-stds_over_std-of-means")
+)
+
 
 @attrs.frozen
 class Holds:
@@ -141,7 +148,7 @@ def _any_starts(names: Iterable[str], starts: Collection[str]) -> bool:
 
 def _owner(name: str, table: Table) -> str | None:
     """The component whose prefix fits best."""
-    if name.startswith(LATER):
+    if name in UNREAD or name.startswith(LATER):
         return None
     fitting = [(len(start), owner) for owner, pairs in table.items() for start, _ in pairs if name.startswith(start)]
     return max(fitting)[1] if fitting else None
@@ -154,4 +161,4 @@ def _names(component: str, table: Table) -> Names:
     # The transformer's prefix may be empty, and then everything begins with it.
     others = tuple(start for name, pairs in table.items() if name != component for start, _ in pairs)
     longer = tuple(start for start in others if any(start.startswith(prefix) for prefix, _ in own))
-    return Names(own, OFFICIAL.get(component, SAME), (*longer, *LATER))
+    return Names(own, OFFICIAL.get(component, SAME), (*longer, *LATER), UNREAD)

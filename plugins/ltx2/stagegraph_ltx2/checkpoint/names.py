@@ -16,15 +16,17 @@ class Names:
             that begins with none is not the network's.
         keys: what else is renamed.
         ignore: beginnings, in the file, of tensors that the network does not take.
+        unread: whole names of such tensors.
     """
 
     prefixes: tuple[tuple[str, str], ...] = (("", ""),)
     keys: KeyMap = SAME
     ignore: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     def ours(self, stored: str) -> str | None:
         """From the name in a file; None for a tensor that the network does not take."""
-        if stored.startswith(self.ignore):
+        if stored in self.unread or stored.startswith(self.ignore):
             return None
         for prefix, official in self.prefixes:
             if stored.startswith(prefix):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from stagegraph_ltx2.checkpoint.configs import identity, parse
+from stagegraph_ltx2.checkpoint.configs import PARSERS, identity, parse
 from stagegraph_ltx2.checkpoint.contents import ComponentFiles
 from stagegraph_ltx2.checkpoint.gemma import asset_bytes
 from stagegraph_ltx2.checkpoint.stored import Stored, tensors_of
@@ -39,7 +39,7 @@ def fingerprint(files: ComponentFiles, *, whole: bool = False) -> str:
     Raises:
         ComponentError: a file that is absent, unreadable or damaged.
     """
-    digest = hashlib.sha256(json.dumps(_config(files), sort_keys=True, separators=(",", ":")).encode())
+    digest = hashlib.sha256(json.dumps(dict(_config(files)), sort_keys=True, separators=(",", ":")).encode())
     if "tokenizer.json" in files.assets:
         digest.update(asset_bytes(files.assets["tokenizer.json"]))
     tensors = sorted(tensors_of(files).items())
@@ -58,7 +58,7 @@ def _config(files: ComponentFiles) -> Mapping[str, Any]:
         text = files.config.get("text_config", files.config)
         return dict(text) if isinstance(text, Mapping) else {}
     try:
-        return identity(parse(files.name, files.config))
+        return identity(parse(files.name, files.config)) if files.name in PARSERS else files.config
     except ConfigError:  # nothing can be built from it, but it tells it from others
         return files.config
 

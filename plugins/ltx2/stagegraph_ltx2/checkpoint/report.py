@@ -174,27 +174,33 @@ def _within(files: ComponentFiles, root: Path) -> str:
 def _part(file: OfficialFile) -> Report | None:
     """What a file is that is no checkpoint, if it is a part of one or changes one."""
     if file.holds.lora:
-        family, what = lora_family(file.header), _lora(file.header)
-        return Report(file.path, "LoRA", family, remarks=(what,))
-    components = []
-    families = set()
-    for name, names in file.holds.components.items():
-        if name == "transformer":
-            return None
-        stored = {
-            ours: Stored(file.header, stored, info)
-            for stored, info in file.header.tensors.items()
-            if (ours := names.ours(stored)) is not None
-        }
-        components.append(_measured(name, file.path.name, stored.values()))
-        if name != "text_encoder":
-            try:
-                families.add(family_of(name, component_from(name, [file], [file]).config))
-            except ComponentError as error:
-                components[-1] = attrs.evolve(components[-1], faults=error.faults)
-    known = families - {None}
-    kind = " and ".join(component.title for component in components)
-    return Report(file.path, kind, max(known, default=None), components=tuple(components)) if components else None  # type: ignore[type-var]
+        return Report(file.path, "LoRA", lora_family(file.header), remarks=(_lora(file.header),))
+    if not file.holds.components or "transformer" in file.holds.components:
+        return None
+    parts = [_part_component(file, name) for name in file.holds.components]
+    kind = " and ".join(component.title for component, _ in parts)
+    known = [family for _, family in parts if family is not None]
+    return Report(file.path, kind, max(known, default=None), components=tuple(component for component, _ in parts))
+
+
+def _part_component(file: OfficialFile, name: str) -> tuple[ComponentReport, str | None]:
+    """A component of a file, and its family."""
+    names = file.holds.components[name]
+    stored = {
+        ours: Stored(file.header, stored, info)
+        for stored, info in file.header.tensors.items()
+        if (ours := names.ours(stored)) is not None
+    }
+    measured = _measured(name, file.path.name, stored.values())
+    if name == "text_encoder":
+        return measured, None
+    if name == "connectors":  # their projection alone, which the transformer's header describes
+        projections = {"video_text_proj_in.weight": "2.3", "text_proj_in.weight": "2.0"}
+        return measured, next((family for key, family in projections.items() if key in stored), None)
+    try:
+        return measured, family_of(name, component_from(name, [file], [file]).config)
+    except ComponentError as error:
+        return attrs.evolve(measured, faults=error.faults), None
 
 
 def lora_family(header: Header) -> str | None:

@@ -82,16 +82,13 @@ class LTX2Checkpoint:
     )
 
     _opened: list[Checkpoint] = attrs.field(init=False, factory=list, eq=False, repr=False)
-    """The checkpoint, once it was opened whole: what is broken may be mended meanwhile, and is looked at again."""
+    """The checkpoint, once it was opened; every check opens it again, for its files may have been mended meanwhile."""
 
     @property
     def checkpoint(self) -> Checkpoint:
         """The checkpoint, found (or downloaded) and opened; no weights are read."""
         if not self._opened:
-            opened = open_checkpoint(*self._places)
-            if opened.broken:
-                return opened
-            self._opened.append(opened)
+            self._opened.append(open_checkpoint(*self._places))
         return self._opened[0]
 
     @cached_property
@@ -110,15 +107,17 @@ class LTX2Checkpoint:
 
     def _present(self) -> Checkpoint | None:
         """The checkpoint as far as it is on this machine; None if something of it would have to be downloaded."""
-        if self._opened:
-            return self._opened[0]
-        found = present(self.path, revision=self.revision)
-        others = [present(path) if path is not None else None for path in self._paths]
-        absent = any(path is not None and other is None for path, other in zip(self._paths, others, strict=True))
-        return None if found is None or absent else open_checkpoint(found, Elsewhere(*others))
+        if not self._opened:
+            found = present(self.path, revision=self.revision)
+            others = [present(path) if path is not None else None for path in self._paths]
+            if found is None or any(p is not None and o is None for p, o in zip(self._paths, others, strict=True)):
+                return None
+            self._opened.append(open_checkpoint(found, Elsewhere(*others)))
+        return self._opened[0]
 
     def check(self, parts: frozenset[str]) -> Iterable[Fault]:
         """Whether all that the parts are made of is there and can be read; what is to be downloaded is fine."""
+        self._opened.clear()
         try:
             checkpoint = self._present()
             if checkpoint is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,12 +15,15 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from stagegraph_ltx2.checkpoint.convert import convert
 from stagegraph_ltx2.checkpoint.device import resolve_device, resolve_dtype
 from stagegraph_ltx2.checkpoint.header import Header, read_header
 from stagegraph_ltx2.checkpoint.load import load_module
 from stagegraph_ltx2.checkpoint.names import AS_STORED, Names
 from stagegraph_ltx2.checkpoint.opening import open_checkpoint
-from stagegraph_ltx2.model.config import ConnectorsConfig
+from stagegraph_ltx2.checkpoint.resolve import resolve
+from stagegraph_ltx2.checkpoint.tiny import NETWORKS
+from stagegraph_ltx2.model.config import ConnectorsConfig, TransformerConfig
 from stagegraph_ltx2.model.connectors import TextConnectors
 
 Refusal = Callable[[Callable[[], object]], str]
@@ -217,6 +221,45 @@ def test_memory_holds_the_weights_once(root: Path, shard: Shard, tmp_path: Path,
     command = [sys.executable, "-c", PEAK, str(root), str(warm.parent), dtype]
     ratio = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert 0.9 < ratio < 1.2
+
+
+SINGLE = """
+import json, sys
+from pathlib import Path
+import torch
+from stagegraph_ltx2.component import LTX2Checkpoint
+
+def peak():
+    return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
+
+warm, path = (LTX2Checkpoint(path=word, device="cpu", dtype="fp32") for word in sys.argv[1:])
+warm.transformer(), warm.video_vae()
+before = peak()
+loaded = [path.transformer().module, path.video_vae().module]
+size = sum(p.numel() * p.element_size() for module in loaded for p in module.parameters())
+print((peak() - before) / size, size)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak of memory from /proc")
+def test_memory_holds_the_parts_of_a_single_file_once(tmp_path: Path) -> None:
+    """100 MB of its transformer and its video VAE: no part is held twice, and the file is never held whole."""
+    folder = shutil.copytree(resolve("tiny"), tmp_path / "folder")
+    path = folder / "transformer" / "config.json"
+    wide = {"num_attention_heads": 8, "attention_head_dim": 64, "cross_attention_dim": 512}
+    wide |= {"audio_num_attention_heads": 8, "audio_attention_head_dim": 32, "audio_cross_attention_dim": 256}
+    config = json.loads(path.read_text()) | wide | {"num_layers": 3}
+    path.write_text(json.dumps(config))
+    with torch.device("meta"):
+        shapes = NETWORKS["transformer"](TransformerConfig.from_dict(config)).state_dict()
+    state = {name: torch.zeros(tensor.shape) for name, tensor in shapes.items()}
+    save_file(state, folder / "transformer" / "diffusion_pytorch_model.safetensors")
+    made = convert(open_checkpoint(folder), tmp_path / "single", "single")
+    warm = convert(open_checkpoint(resolve("tiny")), tmp_path / "warm", "single")
+    command = [sys.executable, "-c", SINGLE, str(warm), str(made)]
+    ratio, size = map(float, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    assert size > 90_000_000
+    assert 0.9 < ratio < 1.15
 
 
 def test_auto_is_full_precision_on_a_cpu_and_bf16_elsewhere() -> None:

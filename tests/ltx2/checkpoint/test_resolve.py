@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -88,6 +89,44 @@ def test_a_repository_is_downloaded_as_far_as_it_is_read(monkeypatch: pytest.Mon
     assert asked == {"repository": "org/name", "revision": "v1", "cache_dir": tmp_path, "allow_patterns": patterns}
 
 
+def test_one_file_of_a_repository_is_downloaded_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refusal: Refusal
+) -> None:
+    asked: list[tuple[str, object, object]] = []
+
+    def download(repository: str, *, revision: str | None, allow_patterns: list[str], **options: object) -> str:
+        asked.append((repository, revision, allow_patterns))
+        snapshot = tmp_path / "snapshot"
+        (snapshot / "sub").mkdir(parents=True, exist_ok=True)
+        if "absent" not in allow_patterns[0]:
+            (snapshot / allow_patterns[0]).touch()
+        else:
+            shutil.rmtree(snapshot)
+        return str(snapshot)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert resolve("org/name/sub/a-1.0.safetensors@v1") == tmp_path / "snapshot" / "sub" / "a-1.0.safetensors"
+    assert resolve("org/name/b.safetensors", revision="v2") == tmp_path / "snapshot" / "b.safetensors"
+    assert asked == [("org/name", "v1", ["sub/a-1.0.safetensors"]), ("org/name", "v2", ["b.safetensors"])]
+    assert refusal(lambda: resolve("org/name/absent.safetensors")) == (
+        f"{SITE}: error[ltx2.no_such_checkpoint]: org/name has no absent.safetensors\n"
+        f"  fix: name a file of {SITE}/tree/main: org/name/<file>.safetensors"
+    )
+    assert refusal(lambda: resolve("org/name", wanted=("absent*", "also-absent*"))) == (
+        f"{SITE}: error[ltx2.no_such_checkpoint]: org/name is no checkpoint in folders\n"
+        "  why: a repository of single files is no checkpoint; each of its files is one\n"
+        f"  fix: name a file of {SITE}/tree/main: org/name/<file>.safetensors"
+    )
+
+
+def test_a_file_in_a_folder_that_exists_is_never_looked_for_on_the_hub(tmp_path: Path, refusal: Refusal) -> None:
+    (tmp_path / "org").mkdir()
+    assert "no such file or folder: org/name/a.safetensors" in refusal(lambda: resolve("org/name/a.safetensors"))
+    (tmp_path / "a.safetensors").touch()
+    assert resolve("a.safetensors") == Path("a.safetensors")
+    assert "did you mean ./a.safetensors?" in refusal(lambda: resolve("b.safetensors"))
+
+
 def test_of_a_repository_only_weights_configurations_and_tokenizer_are_wanted() -> None:
     wanted = [
         "model_index.json",
@@ -97,6 +136,8 @@ def test_of_a_repository_only_weights_configurations_and_tokenizer_are_wanted() 
     ]
     wanted += ["transformer/diffusion_pytorch_model-00001-of-00008.safetensors", "text_encoder/model.safetensors"]
     wanted += ["transformer/diffusion_pytorch_model.safetensors.index.json", "scheduler/scheduler_config.json"]
+    wanted += ["transformer/model.safetensors", "text_encoder/gemma/model-00001-of-00005.safetensors"]
+    wanted += ["text_encoder/gemma/tokenizer.json", "spatial_upscaler/model.safetensors"]
     others = [
         "ltx-2-19b-dev.safetensors",
         "README.md",

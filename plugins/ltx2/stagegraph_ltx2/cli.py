@@ -6,11 +6,14 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stagegraph.cli import output
+
+if TYPE_CHECKING:
+    from stagegraph_ltx2.checkpoint.opening import Elsewhere
 
 app = typer.Typer(no_args_is_help=True, help="LTX-2 checkpoints.")
 
@@ -57,17 +60,14 @@ def inspect(
     text_encoder_path: TextEncoderOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Tell what a checkpoint is, what it is complete for, and what is missing or broken; reads headers alone.
+    """Tell what a checkpoint is, what it is complete for, and what is missing or broken.
 
-    Exit code 3 if something is broken.
+    Reads headers alone and downloads nothing. Exit code 3 if something is broken.
     """
     from stagegraph_ltx2 import cli_report
-    from stagegraph_ltx2.checkpoint.opening import Elsewhere
     from stagegraph_ltx2.checkpoint.report import report_on
-    from stagegraph_ltx2.checkpoint.resolve import resolve
 
-    encoder = resolve(text_encoder_path) if text_encoder_path is not None else None
-    report = report_on(resolve(path), Elsewhere(encoder))
+    report = report_on(*_found(path, text_encoder_path, local=True))
     if json:
         output.succeed("ltx2 inspect", cli_report.as_data(report))
     else:
@@ -90,20 +90,29 @@ def convert(
     """Write a checkpoint again in another layout, bit by bit the same; the original stays."""
     from stagegraph_ltx2.checkpoint.convert import convert as write
     from stagegraph_ltx2.checkpoint.convert import left_out
-    from stagegraph_ltx2.checkpoint.opening import Elsewhere, open_checkpoint
-    from stagegraph_ltx2.checkpoint.resolve import resolve
+    from stagegraph_ltx2.checkpoint.opening import open_checkpoint
 
-    encoder = resolve(text_encoder_path) if text_encoder_path is not None else None
-    checkpoint = open_checkpoint(resolve(source), Elsewhere(encoder))
+    checkpoint = open_checkpoint(*_found(source, text_encoder_path))
     path = write(checkpoint, target, layout.value, distilled=distilled, on_progress=_progress())
-    absent = left_out(checkpoint)
-    size = _size(path)
+    absent, size = left_out(checkpoint), _size(path)
     if json:
         output.succeed("ltx2 convert", {"path": str(path), "bytes": size, "layout": layout, "left_out": list(absent)})
         return
     output.say(f"wrote {path}: {size / 1e6:.1f} MB")
     if absent:
         output.tell(f"left out, for {checkpoint.root} has none: {', '.join(absent)}")
+
+
+def _found(path: str, text_encoder_path: str | None, *, local: bool = False) -> tuple[Path, Elsewhere]:
+    """Where a checkpoint is, and where what is not part of it."""
+    from stagegraph_ltx2.checkpoint.hub import TEXT_ENCODER_FILES
+    from stagegraph_ltx2.checkpoint.opening import Elsewhere
+    from stagegraph_ltx2.checkpoint.resolve import resolve
+
+    encoder = None
+    if text_encoder_path is not None:
+        encoder = resolve(text_encoder_path, wanted=TEXT_ENCODER_FILES, local=local)
+    return resolve(path, local=local), Elsewhere(encoder)
 
 
 @app.command("make-tiny")
@@ -142,12 +151,14 @@ def _size(path: Path) -> int:
 
 
 def _progress() -> Callable[[str, int, int], None]:
-    """Tells each file once, with how much of everything was written before; nothing where nobody looks."""
-    told: set[str] = set()
+    """Tells every twentieth of the way, and the file; nothing where nobody looks."""
+    told = -1
 
     def tell(file: str, done: int, total: int) -> None:
-        if file not in told and sys.stderr.isatty():
-            told.add(file)
-            output.tell(f"{done / max(total, 1):4.0%}  {file}")
+        nonlocal told
+        twentieth = 20 * done // max(total, 1)
+        if twentieth > told and sys.stderr.isatty():
+            told = twentieth
+            output.tell(f"{5 * twentieth:3}%  {file}")
 
     return tell

@@ -86,7 +86,8 @@ def test_a_repository_is_downloaded_as_far_as_it_is_read(monkeypatch: pytest.Mon
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     assert resolve("org/name@v1", cache_dir=tmp_path) == tmp_path
     patterns = list(wanted_files())
-    assert asked == {"repository": "org/name", "revision": "v1", "cache_dir": tmp_path, "allow_patterns": patterns}
+    options = {"revision": "v1", "cache_dir": tmp_path, "allow_patterns": patterns, "local_files_only": False}
+    assert asked == {"repository": "org/name", **options}
 
 
 def test_one_file_of_a_repository_is_downloaded_alone(
@@ -220,6 +221,19 @@ def test_what_the_hub_says_becomes_one_error_with_a_fix(
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
     assert refusal(lambda: resolve("org/name", revision="v1")) == f"{SITE}: {text}"
+
+
+def test_what_is_only_looked_at_is_not_downloaded(monkeypatch: pytest.MonkeyPatch, refusal: Refusal) -> None:
+    def local_only(repository: str, *, local_files_only: bool, **options: object) -> str:
+        assert local_files_only
+        raise hub_errors.LocalEntryNotFoundError("no")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", local_only)
+    assert refusal(lambda: resolve("org/name", local=True)) == (
+        f"{SITE}: error[ltx2.hub_offline]: org/name is not on this machine\n"
+        "  why: only what was downloaded before is looked at\n"
+        "  fix: hf download org/name"
+    )
 
 
 def test_tiny_is_made_once_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

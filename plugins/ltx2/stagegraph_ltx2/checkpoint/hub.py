@@ -34,7 +34,9 @@ def _fastvideo_files() -> Iterator[str]:
         yield from (f"{folder}/*.json", f"{folder}/{STEMS[1]}*.safetensors")
 
 
-def fetch(repository: str, *, revision: str | None, cache_dir: Path | None, wanted: Sequence[str]) -> Path:
+def fetch(
+    repository: str, *, revision: str | None, cache_dir: Path | None, wanted: Sequence[str], local: bool = False
+) -> Path:
     """The folder with a snapshot of a repository, downloaded as far as it is not there.
 
     Args:
@@ -42,6 +44,7 @@ def fetch(repository: str, *, revision: str | None, cache_dir: Path | None, want
         revision: branch, tag or commit; None is the main branch.
         cache_dir: None is Hugging Face's cache.
         wanted: patterns of the files.
+        local: take what was downloaded before, and download nothing.
 
     Raises:
         ComponentError: no such repository or revision, no access, offline, a download that failed.
@@ -50,9 +53,11 @@ def fetch(repository: str, *, revision: str | None, cache_dir: Path | None, want
     from huggingface_hub import snapshot_download
 
     try:
-        folder = snapshot_download(repository, revision=revision, cache_dir=cache_dir, allow_patterns=list(wanted))
+        folder = snapshot_download(
+            repository, revision=revision, cache_dir=cache_dir, allow_patterns=list(wanted), local_files_only=local
+        )
     except Exception as error:  # its own, those of its HTTP client, and those of the file system
-        raise _explained(repository, revision, error) from error
+        raise _explained(repository, revision, error, local) from error
     found = Path(folder)
     if not found.is_dir() or not any(found.iterdir()):
         raise _nothing_there(repository, wanted)
@@ -71,7 +76,7 @@ def _nothing_there(repository: str, wanted: Sequence[str]) -> ComponentError:
     )
 
 
-def _explained(repository: str, revision: str | None, error: Exception) -> ComponentError:
+def _explained(repository: str, revision: str | None, error: Exception, local: bool) -> ComponentError:
     from huggingface_hub.errors import (
         GatedRepoError,
         HFValidationError,
@@ -106,6 +111,14 @@ def _explained(repository: str, revision: str | None, error: Exception) -> Compo
             where=where,
             why="there is no folder of this name either",
             fix="use Lightricks/LTX-2, tiny, or ./<folder>; for a private repository: hf auth login",
+        )
+    if local and isinstance(error, LocalEntryNotFoundError):
+        return failure(
+            "hub_offline",
+            f"{repository} is not on this machine",
+            where=where,
+            why="only what was downloaded before is looked at",
+            fix=download,
         )
     if isinstance(error, OfflineModeIsEnabled | LocalEntryNotFoundError):
         return failure(

@@ -26,6 +26,7 @@ def resolve(
     revision: str | None = None,
     cache_dir: Path | None = None,
     wanted: tuple[str, ...] | None = None,
+    local: bool = False,
 ) -> Path:
     """The folder or the file of a checkpoint.
 
@@ -37,6 +38,7 @@ def resolve(
         revision: a branch, tag or commit of the repository.
         cache_dir: where downloads go; by default Hugging Face's cache (HF_HOME).
         wanted: patterns of the files of a repository that are downloaded; by default those of a checkpoint.
+        local: take what was downloaded before, and download nothing.
 
     Raises:
         ComponentError: no such folder or repository, no access to it, no network, a download that failed.
@@ -51,7 +53,7 @@ def resolve(
         raise _no_such_folder(path)
     wanted = (match["file"],) if match["file"] else wanted or wanted_files()
     one = _one_revision(match.string, match["revision"], revision)
-    folder = fetch(match["id"], revision=one, cache_dir=cache_dir, wanted=wanted)
+    folder = fetch(match["id"], revision=one, cache_dir=cache_dir, wanted=wanted, local=local)
     return folder / match["file"] if match["file"] else folder
 
 

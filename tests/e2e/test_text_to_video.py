@@ -258,7 +258,8 @@ def test_a_second_pass_over_a_single_file_takes_an_upsampler_from_elsewhere(
     assert _outputs("ltx2/text-to-video-two-pass", {"model.path": "tiny-2.3"}, **wanted)["frames"] == video
     assert call(["validate", "ltx2/text-to-video-two-pass", "--set", f"model.path={path}"]) == 3
     assert capsys.readouterr().err.replace(str(tmp_path), "<tmp>") == (
-        "<tmp>/model/model.safetensors: error[ltx2.missing_component]: the checkpoint has no latent upsampler\n"
+        "--set model.path: error[ltx2.missing_component]: <tmp>/model/model.safetensors: "
+        "the checkpoint has no latent upsampler\n"
         "  why: it is a single file with transformer, connectors, vae, audio_vae, vocoder, text_encoder, tokenizer, "
         "scheduler\n"
         "  fix: hf download Lightricks/LTX-2.3 ltx-2.3-spatial-upscaler-x2-1.1.safetensors --local-dir <tmp>/model, or "

@@ -8,7 +8,7 @@ from typing import Any
 from stagegraph.cli import output
 from stagegraph.errors import Fault
 from stagegraph_ltx2.checkpoint.components import COMPONENTS
-from stagegraph_ltx2.checkpoint.report import LOADED, ComponentReport, Report
+from stagegraph_ltx2.checkpoint.report import ComponentReport, Report
 
 
 def lines(report: Report) -> Iterator[str]:
@@ -43,7 +43,7 @@ def _rows(components: Iterable[ComponentReport]) -> Iterator[tuple[str, ...]]:
         state = "!!" if one.faults else "ok"
         numbers = count(one.parameters) if one.parameters else ""
         size = memory(one.bytes) if one.bytes else ""
-        yield state, one.title, numbers.rjust(7), formats(one), size.rjust(9), one.place
+        yield state, one.title, numbers.rjust(7), " ".join(one.formats), size.rjust(9), one.place
     yield "", "total", "", "", memory(total).rjust(9), ""
 
 
@@ -67,11 +67,6 @@ def _incomplete(report: Report) -> Iterator[str]:
 def _titles(names: Sequence[str]) -> str:
     *first, last = (COMPONENTS[name].title for name in names)
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def formats(one: ComponentReport) -> str:
-    """The number formats of a component; those that are not loaded are marked."""
-    return " ".join(name if name in LOADED else f"{name} (quantised: not loaded)" for name in one.formats)
 
 
 def count(number: int) -> str:

@@ -19,7 +19,7 @@ from stagegraph_ltx2.checkpoint.hub import TEXT_ENCODER_FILES
 from stagegraph_ltx2.checkpoint.opening import Elsewhere, open_checkpoint
 from stagegraph_ltx2.checkpoint.resolve import present, resolve
 from stagegraph_ltx2.checkpoint.sizes import weight_bytes, weight_count
-from stagegraph_ltx2.checkpoint.stored import check_headers
+from stagegraph_ltx2.checkpoint.stored import faults_in_files
 from stagegraph_ltx2.lending import DEVICE, DTYPE, load, module_of, part_dtype, place, upsampler_facts
 from stagegraph_ltx2.model.config import (
     AudioVAEConfig,
@@ -122,7 +122,7 @@ class LTX2Checkpoint:
             checkpoint = self._present()
             if checkpoint is not None:
                 names = dict.fromkeys(name for part in sorted(parts) for name in COMPONENTS[part])
-                return list(check_headers(checkpoint.components(names)))
+                return list(faults_in_files(checkpoint.components(names)))
         except ComponentError as error:
             return error.faults
         return ()

@@ -13,7 +13,7 @@ from stagegraph_ltx2.checkpoint.contents import ComponentFiles
 from stagegraph_ltx2.checkpoint.fingerprint import fingerprint
 from stagegraph_ltx2.checkpoint.resolve import present, resolve
 from stagegraph_ltx2.checkpoint.sizes import weight_bytes, weight_count
-from stagegraph_ltx2.checkpoint.stored import check_headers
+from stagegraph_ltx2.checkpoint.stored import faults_in_files
 from stagegraph_ltx2.checkpoint.upsampler import open_upsampler
 from stagegraph_ltx2.lending import DEVICE, DTYPE, load, place, upsampler_facts
 from stagegraph_ltx2.model.config import LatentUpsamplerConfig
@@ -41,7 +41,7 @@ class LTX2LatentUpsampler:
         try:
             found = present(self.path, revision=self.revision)
             if found is not None:
-                return list(check_headers([open_upsampler(found)]))
+                return list(faults_in_files([open_upsampler(found)]))
         except ComponentError as error:
             return error.faults
         return ()

@@ -190,6 +190,25 @@ def test_gemma_that_lies_beside_as_in_a_diffusers_folder_is_found(copied: LaidOu
     checkpoint.components(["text_encoder", "tokenizer"])
 
 
+def test_parts_of_a_snapshot_in_the_cache_of_hugging_face_may_be_links(laid_out: LaidOut, tmp_path: Path) -> None:
+    """Into its blobs, also when a folder within it is what was named."""
+    store = tmp_path / "models--org--name"
+    snapshot, blobs = store / "snapshots" / "0123", store / "blobs"
+    blobs.mkdir(parents=True)
+    source = laid_out("tiny", "diffusers")
+    for number, path in enumerate(sorted(path for path in source.rglob("*") if path.is_file())):
+        link = snapshot / path.relative_to(source)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, blobs / str(number))
+        link.symlink_to(blobs / str(number))
+    elsewhere = Elsewhere(
+        text_encoder=snapshot / "text_encoder", video_vae=snapshot / "vae", upsampler=snapshot / "latent_upsampler"
+    )
+    checkpoint = open_checkpoint(laid_out("tiny", "single"), elsewhere)
+    assert not checkpoint.broken
+    assert checkpoint.component("tokenizer").place == snapshot / "tokenizer"
+
+
 def test_two_text_encoders_beside_a_file_are_ambiguous(copied: LaidOut, refusal: Refusal) -> None:
     """Neither is guessed."""
     folder = copied("tiny", "single")

@@ -29,7 +29,7 @@ from stagegraph_ltx2.model.connectors import TextConnectors
 Refusal = Callable[[Callable[[], object]], str]
 Shard = Callable[[dict[str, dict[str, Tensor]]], Path]
 CPU = torch.device("cpu")
-FIX = "  fix: download the component again, or the one that its config.json describes"
+FIX = "  fix: download the component again, or the one that its configuration describes"
 
 
 def load(
@@ -102,11 +102,11 @@ def test_all_mismatches_are_told_at_once(
         "  why: weights without a place belong to another model, whose results this one would not give\n"
         f"{FIX}\n"
         "<tmp>/model/connectors: error[ltx2.tensor_shape]: 1 tensor misshapen: inner.weight is [3, 4], not [4, 3]\n"
-        "  why: config.json and the weights describe different models\n"
+        "  why: the configuration and the weights describe different models\n"
         f"{FIX}\n"
         "<tmp>/model/connectors: error[ltx2.tensor_dtype]: 1 tensor quantised: outer.weight is I8\n"
         "  why: this release loads F64, F32, F16, BF16\n"
-        f"{FIX}"
+        "  fix: use the files in bf16"
     )
 
 

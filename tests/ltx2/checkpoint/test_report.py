@@ -17,6 +17,7 @@ from stagegraph_ltx2.checkpoint.contents import Layout
 from stagegraph_ltx2.checkpoint.header import read_header
 from stagegraph_ltx2.checkpoint.report import USES, report_on
 from stagegraph_ltx2.cli_report import as_data, count, lines, memory
+from stagegraph_ltx2.component import LTX2Checkpoint
 
 from .conftest import rewrite
 from .test_layouts import gemma_config, only, single_file
@@ -113,15 +114,21 @@ def test_a_text_encoder_of_another_version_is_told(copied: LaidOut, tmp_path: Pa
     assert f"{path.name} is of LTX-2.5" in told
 
 
-def test_quantised_weights_are_marked(copied: LaidOut, tmp_path: Path) -> None:
-    """They cannot be loaded."""
+def test_quantised_weights_are_told_before_they_would_be_loaded(copied: LaidOut, tmp_path: Path) -> None:
+    """By what is quantised, in the report and when a run is checked."""
     folder = copied("tiny", "single")
     path = single_file(folder)
     metadata = dict(read_header(path).metadata)
     eight = torch.float8_e4m3fn
-    state = {n: t.to(eight) if n.endswith("to_q.weight") else t for n, t in load_file(path).items()}
+    state = {n: t.to(eight) if n.endswith("blocks.0.attn1.to_q.weight") else t for n, t in load_file(path).items()}
     save_file(state, path, metadata=metadata)
-    assert "BF16 F8_E4M3 (quantised: not loaded)" in text(folder, tmp_path)
+    told = text(folder, tmp_path)
+    assert "  !!  transformer        0.12 M  BF16 F8_E4M3    0.24 MB" in told
+    fault = "1 tensor quantised: transformer_blocks.0.attn1.to_q.weight is F8_E4M3"
+    assert f"<tmp>/model/{path.name}: error[ltx2.tensor_dtype]: {fault}\n" in told
+    model = LTX2Checkpoint(path=str(folder), device="cpu")
+    assert [found.what for found in model.check(frozenset({"transformer"}))] == [fault]
+    assert not list(model.check(frozenset({"video_vae"})))
 
 
 def lora(path: Path, *modules: str, rank: int = 4) -> Path:

@@ -115,7 +115,7 @@ def test_a_weight_that_no_rule_names_is_refused(copy: Checkpoint, refusal: Refus
         "<tmp>/model/text_encoder: error[ltx2.unexpected_tensor]: 1 tensor unknown: "
         "audio_tower.weight in model.safetensors\n"
         "  why: weights without a place belong to another model, whose results this one would not give\n"
-        "  fix: download the component again, or the one that its config.json describes"
+        "  fix: download the component again, or the one that its configuration describes"
     )
 
 

@@ -81,7 +81,7 @@ class Checkpoint:
         found: the components that can be loaded.
         broken: what keeps others from it.
         remarks: what is odd about it and keeps nothing from loading.
-        missing_fix: component -> what to type where it is absent.
+        fixes: component -> what to type where it is absent.
     """
 
     root: Path

@@ -8,6 +8,7 @@ from typing import Any
 
 from stagegraph.errors import ComponentError
 from stagegraph_ltx2.checkpoint.components import GEMMA_REPOSITORY
+from stagegraph_ltx2.checkpoint.containment import root_of
 from stagegraph_ltx2.checkpoint.contents import Asset, ComponentFiles, WeightFile
 from stagegraph_ltx2.checkpoint.families import refused, unsupported
 from stagegraph_ltx2.checkpoint.folder import component_in
@@ -46,7 +47,8 @@ def gemma_in_folder(folder: Path) -> Both:
         nested = folder / "text_encoder" / "gemma"
         own = nested if nested.is_dir() else nested.parent
         apart = folder / "tokenizer"
-        return _encoder(folder, own), tokenizer_in(folder, apart if apart.is_dir() else own)
+        root = root_of(folder)
+        return _encoder(root, own), tokenizer_in(root, apart if apart.is_dir() else own)
     if not (folder / "config.json").is_file():
         raise failure(
             "missing_file",
@@ -57,7 +59,7 @@ def gemma_in_folder(folder: Path) -> Both:
         )
     beside = folder.parent / "tokenizer"
     place = beside if beside.is_dir() and not (folder / "tokenizer.json").exists() else folder
-    return _encoder(folder, folder), tokenizer_in(place, place)
+    return _encoder(root_of(folder), folder), tokenizer_in(root_of(place), place)
 
 
 def _encoder(root: Path, folder: Path) -> ComponentFiles:

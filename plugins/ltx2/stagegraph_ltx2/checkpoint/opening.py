@@ -9,6 +9,7 @@ import attrs
 from stagegraph.errors import ComponentError
 from stagegraph_ltx2.checkpoint.assembly import Pieces, assemble
 from stagegraph_ltx2.checkpoint.components import COMPONENTS
+from stagegraph_ltx2.checkpoint.containment import root_of
 from stagegraph_ltx2.checkpoint.contents import Checkpoint, ComponentFiles
 from stagegraph_ltx2.checkpoint.families import SUPPORTED, unsupported
 from stagegraph_ltx2.checkpoint.fastvideo import is_fastvideo, open_fastvideo
@@ -148,7 +149,7 @@ def _put_elsewhere(pieces: Pieces, elsewhere: Elsewhere) -> None:
 
 def _from_file(name: str, path: Path) -> ComponentFiles:
     if path.is_dir() and name == "vae":
-        return component_in(path, path, name)
+        return component_in(root_of(path), path, name)
     file = OfficialFile.read(path)
     if name not in file.holds.components:
         held = ", ".join(COMPONENTS[held].title for held in file.holds.components) or "tensors of another model"

@@ -18,7 +18,7 @@ from stagegraph_ltx2.checkpoint.header import Header, read_header
 from stagegraph_ltx2.checkpoint.identify import DIFFUSION
 from stagegraph_ltx2.checkpoint.official_file import OfficialFile, component_from
 from stagegraph_ltx2.checkpoint.opening import Elsewhere, open_checkpoint
-from stagegraph_ltx2.checkpoint.stored import Stored, tensors_of
+from stagegraph_ltx2.checkpoint.stored import Stored, foreign_formats, tensors_of
 
 ALWAYS = ("text_encoder", "tokenizer", "connectors", "transformer", "vae")
 SOUND = (*ALWAYS, "audio_vae", "vocoder")
@@ -36,9 +36,6 @@ USES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "two passes": (*SOUND, "latent_upsampler"),
     }
 )
-
-#: The number formats that weights are loaded from; others are quantised.
-LOADED = ("F64", "F32", "F16", "BF16")
 
 
 @attrs.frozen
@@ -141,7 +138,9 @@ def _component(checkpoint: Checkpoint, name: str) -> ComponentReport:
     files = checkpoint.found[name]
     place = _within(files, checkpoint.root)
     try:
-        return _measured(name, place, tensors_of(files).values())
+        stored = tensors_of(files)
+        faults = tuple(foreign_formats(stored, str(files.place)))
+        return attrs.evolve(_measured(name, place, stored.values()), faults=faults)
     except ComponentError as error:
         return ComponentReport(name, title, place, 0, 0, (), error.faults)
 

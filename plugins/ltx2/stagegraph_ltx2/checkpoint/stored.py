@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import attrs
 
@@ -11,6 +12,10 @@ from stagegraph_ltx2.checkpoint.contents import ComponentFiles
 from stagegraph_ltx2.checkpoint.header import Header, TensorInfo, read_header
 from stagegraph_ltx2.checkpoint.names import Names
 from stagegraph_ltx2.errors import fault, listed, plain, raise_all
+
+#: The number formats that weights may have. Integers and 8-bit floats are quantised: they need scales and other layers
+#: than ours.
+LOADED = ("F64", "F32", "F16", "BF16")
 
 
 @attrs.frozen
@@ -33,13 +38,28 @@ def tensors_of(files: ComponentFiles) -> dict[str, Stored]:
     return found
 
 
-def check_headers(components: Iterable[ComponentFiles]) -> Iterator[Fault]:
-    """A fault for each file of weights that is absent, damaged or no safetensors file."""
+def faults_in_files(components: Iterable[ComponentFiles]) -> Iterator[Fault]:
+    """What headers tell to be wrong with weights: files that are damaged or none, formats that are not loaded."""
+    broken: dict[Path, tuple[Fault, ...]] = {}
+    headers: dict[Path, Header] = {}
     for path in dict.fromkeys(file.path for files in components for file in files.weights):
         try:
-            read_header(path)
+            headers[path] = read_header(path)
         except ComponentError as error:
-            yield from error.faults
+            broken[path] = error.faults
+    yield from (fault for faults in broken.values() for fault in faults)
+    for files in components:
+        pairs = [(headers[file.path], file.names) for file in files.weights if file.path in headers]
+        yield from foreign_formats(stored_tensors(pairs)[0], str(files.place))
+
+
+def foreign_formats(stored: Mapping[str, Stored], where: str) -> Iterator[Fault]:
+    """A fault if tensors have a number format that is not loaded."""
+    names = sorted(name for name, item in stored.items() if item.info.dtype not in LOADED)
+    if names:
+        formats = [f"{name} is {stored[name].info.dtype}" for name in names]
+        what, why = counted(names, "quantised", formats), f"this release loads {', '.join(LOADED)}"
+        yield fault("tensor_dtype", what, where=where, why=why, fix="use the files in bf16")
 
 
 def stored_tensors(files: Sequence[tuple[Header, Names]]) -> tuple[dict[str, Stored], list[Fault]]:

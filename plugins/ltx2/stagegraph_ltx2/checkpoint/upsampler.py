@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stagegraph_ltx2.checkpoint.assembly import Pieces
+from stagegraph_ltx2.checkpoint.containment import root_of
 from stagegraph_ltx2.checkpoint.contents import ComponentFiles, WeightFile
 from stagegraph_ltx2.checkpoint.families import unsupported
 from stagegraph_ltx2.checkpoint.folder import component_in
@@ -39,7 +40,7 @@ def open_upsampler(path: Path) -> ComponentFiles:
     folder = path if (path / "config.json").exists() else next((path / f for f in FOLDERS if (path / f).is_dir()), None)
     if folder is None:
         raise failure("missing_component", f"{path} has no latent upsampler", where=path, why=WHY, fix=FIX)
-    return upsampler_in(path, folder)
+    return upsampler_in(root_of(path), folder)
 
 
 def upsampler_in(root: Path, folder: Path) -> ComponentFiles:

@@ -145,6 +145,17 @@ def test_a_configuration_that_cannot_be_built_names_its_file(root: Path, refusal
     )
 
 
+def test_a_network_of_impossible_size_is_an_error(root: Path, refusal: Refusal) -> None:
+    files = open_checkpoint(root).component("connectors")
+
+    def build() -> nn.Module:
+        return nn.ModuleList([nn.Linear(10**6 * 10**6, 10**9)])
+
+    text = refusal(lambda: load_module(build, files, device=CPU, dtype=torch.float32))
+    assert text.startswith("<tmp>/model/connectors/config.json: error[ltx2.bad_config]: ")
+    assert "connectors cannot be built from this configuration" in text
+
+
 def test_a_file_that_shrinks_while_it_is_read_is_an_error(
     root: Path, weights: Path, small: type[nn.Module], refusal: Refusal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

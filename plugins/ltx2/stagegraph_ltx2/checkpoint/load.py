@@ -68,13 +68,16 @@ def _build(build: Callable[[], M], files: ComponentFiles) -> M:
         with torch.device("meta"):
             return build()
     except ConfigError as error:
-        raise failure(
-            "bad_config",
-            "; ".join(error.faults),
-            where=files.config_path,
-            why=f"{files.name} cannot be built from this configuration",
-            fix="use a checkpoint of LTX-2, e.g. Lightricks/LTX-2",
-        ) from None
+        faults = error.faults
+    except (RuntimeError, OverflowError) as error:  # sizes beyond what a tensor can have
+        faults = (str(error).partition("\n")[0],)
+    raise failure(
+        "bad_config",
+        "; ".join(faults),
+        where=files.config_path,
+        why=f"{files.name} cannot be built from this configuration",
+        fix="use a checkpoint of LTX-2, e.g. Lightricks/LTX-2",
+    )
 
 
 def _stored(files: ComponentFiles) -> tuple[dict[str, Stored], list[Fault]]:

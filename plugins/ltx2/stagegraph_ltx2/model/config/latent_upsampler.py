@@ -8,7 +8,7 @@ from typing import Self
 
 import attrs
 
-from .base import Config, only, size
+from .base import Config, depth, only, size
 
 SCALES: Mapping[float, Fraction] = {
     0.75: Fraction(3, 4),
@@ -30,7 +30,7 @@ class LatentUpsamplerConfig(Config):
 
     in_channels: int = size(128)
     mid_channels: int = size(1024)
-    num_blocks_per_stage: int = size(4, least=0)
+    num_blocks_per_stage: int = depth(4)
     dims: int = only(3)
     spatial_upsample: bool = True
     temporal_upsample: bool = False

@@ -21,6 +21,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 TextEncoderOption = Annotated[
     str | None, typer.Option("--text-encoder-path", help="Gemma 3, where it is not found beside the checkpoint.")
 ]
+UpsamplerOption = Annotated[
+    str | None,
+    typer.Option("--upsampler-path", help="A latent upsampler, where it is not found beside the checkpoint."),
+]
 
 
 class Layout(StrEnum):
@@ -58,6 +62,7 @@ def ltx2() -> None:
 def inspect(
     path: Annotated[str, typer.Argument(help="A folder, a file, or a name as model.path takes it.")],
     text_encoder_path: TextEncoderOption = None,
+    upsampler_path: UpsamplerOption = None,
     json: JsonOption = False,
 ) -> None:
     """Tell what a checkpoint is, what it is complete for, and what is missing or broken.
@@ -67,7 +72,7 @@ def inspect(
     from stagegraph_ltx2 import cli_report
     from stagegraph_ltx2.checkpoint.report import report_on
 
-    report = report_on(*_found(path, text_encoder_path, local=True))
+    report = report_on(*_found(path, text_encoder_path, upsampler_path, local=True))
     if json:
         output.succeed("ltx2 inspect", cli_report.as_data(report))
     else:
@@ -82,6 +87,7 @@ def convert(
     target: Annotated[Path, typer.Argument(metavar="DST", help="An empty or new folder.")],
     layout: Annotated[Layout, typer.Option(help="How it is to lie there.")],
     text_encoder_path: TextEncoderOption = None,
+    upsampler_path: UpsamplerOption = None,
     distilled: Annotated[
         bool | None, typer.Option("--distilled/--base", help="Say whether it is distilled, where the files do not.")
     ] = None,
@@ -92,7 +98,7 @@ def convert(
     from stagegraph_ltx2.checkpoint.convert import left_out
     from stagegraph_ltx2.checkpoint.opening import open_checkpoint
 
-    checkpoint = open_checkpoint(*_found(source, text_encoder_path))
+    checkpoint = open_checkpoint(*_found(source, text_encoder_path, upsampler_path))
     path = write(checkpoint, target, layout.value, distilled=distilled, on_progress=_progress())
     absent, size = left_out(checkpoint), _size(path)
     if json:
@@ -103,7 +109,9 @@ def convert(
         output.tell(f"left out, for {checkpoint.root} has none: {', '.join(absent)}")
 
 
-def _found(path: str, text_encoder_path: str | None, *, local: bool = False) -> tuple[Path, Elsewhere]:
+def _found(
+    path: str, text_encoder_path: str | None, upsampler_path: str | None, *, local: bool = False
+) -> tuple[Path, Elsewhere]:
     """Where a checkpoint is, and where what is not part of it."""
     from stagegraph_ltx2.checkpoint.hub import TEXT_ENCODER_FILES
     from stagegraph_ltx2.checkpoint.opening import Elsewhere
@@ -112,7 +120,8 @@ def _found(path: str, text_encoder_path: str | None, *, local: bool = False) -> 
     encoder = None
     if text_encoder_path is not None:
         encoder = resolve(text_encoder_path, wanted=TEXT_ENCODER_FILES, local=local)
-    return resolve(path, local=local), Elsewhere(encoder)
+    upsampler = resolve(upsampler_path, local=local) if upsampler_path is not None else None
+    return resolve(path, local=local), Elsewhere(encoder, upsampler=upsampler)
 
 
 @app.command("make-tiny")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stagegraph_ltx2.checkpoint.families import LACKS
 from stagegraph_ltx2.checkpoint.fingerprint import fingerprint
-from stagegraph_ltx2.checkpoint.opening import LAYOUTS, open_checkpoint
+from stagegraph_ltx2.checkpoint.opening import FORMS, open_checkpoint
 
 Refusal = Callable[[Callable[[], object]], str]
 Shard = Callable[[dict[str, dict[str, Tensor]]], Path]
@@ -294,7 +294,7 @@ def test_huge_json_is_refused_unread(root: Path, refusal: Refusal) -> None:
 def test_a_folder_without_an_index_points_to_one_nearby(root: Path, refusal: Refusal) -> None:
     assert refusal(lambda: open_checkpoint(root / "connectors")) == (
         "<tmp>/model/connectors: error[ltx2.unsupported_checkpoint]: <tmp>/model/connectors has no model_index.json\n"
-        f"  why: the folder contains config.json; diffusion_pytorch_model.safetensors; {LAYOUTS}\n"
+        f"  why: the folder contains config.json; diffusion_pytorch_model.safetensors; {FORMS}\n"
         "  fix: use <tmp>/model"
     )
 
@@ -314,7 +314,7 @@ def test_a_file_without_a_transformer_is_no_checkpoint(weights: Path, refusal: R
     assert refusal(lambda: open_checkpoint(weights)) == (
         "<tmp>/model/connectors/diffusion_pytorch_model.safetensors: error[ltx2.unsupported_checkpoint]: "
         "diffusion_pytorch_model.safetensors is no checkpoint\n"
-        f"  why: it holds tensors of another model; {LAYOUTS}\n"
+        f"  why: it holds tensors of another model; {FORMS}\n"
         f"  fix: {USE}"
     )
 

@@ -18,7 +18,7 @@ from stagegraph_ltx2.checkpoint.contents import Checkpoint, Layout
 from stagegraph_ltx2.checkpoint.families import LACKS
 from stagegraph_ltx2.checkpoint.fingerprint import fingerprint
 from stagegraph_ltx2.checkpoint.header import read_header
-from stagegraph_ltx2.checkpoint.opening import LAYOUTS, Elsewhere, open_checkpoint
+from stagegraph_ltx2.checkpoint.opening import FORMS, Elsewhere, open_checkpoint
 from stagegraph_ltx2.checkpoint.upsampler import WHY, open_upsampler
 from stagegraph_ltx2.component import LTX2Checkpoint
 from stagegraph_ltx2.lending import module_of
@@ -241,7 +241,7 @@ def test_a_text_encoder_of_another_size_is_told_before_it_loads(copied: LaidOut,
         f"<tmp>/model/text_encoders/{path.name}: error[ltx2.text_encoder_mismatch]: "
         "the text encoder has 34 layers of width 2560\n"
         "  why: the text connectors were trained on 3 layers of width 32\n"
-        f"  fix: use the Gemma 3 of 12B: {GEMMA} <tmp>/model/text_encoders/{path.name}"
+        f"  fix: set text_encoder_path to the Gemma 3 of 12B: {GEMMA} gemma"
     )
 
 
@@ -376,6 +376,24 @@ def test_a_pack_in_one_folder_is_opened_by_its_transformer(copied: LaidOut, tmp_
     assert (checkpoint.layout, set(checkpoint.found)) == ("split", set(COMPONENTS))
 
 
+def test_a_pack_without_the_projection_of_the_text_says_so(copied: LaidOut, refusal: Refusal) -> None:
+    """It lies in a file of its own where the text encoder comes from elsewhere."""
+    pack = copied("tiny-2.3", "split")
+    path = only(pack, "text_encoders/*")
+    projection = pack / "text_encoders" / "projection.safetensors"
+    shutil.copyfile(path, projection)
+    rewrite(path, rename=lambda name: None if name.startswith("text_embedding_projection") else name)
+    rewrite(projection, rename=lambda name: name if name.startswith("text_embedding_projection") else None)
+    checkpoint = open_checkpoint(pack)
+    assert [file.path for file in checkpoint.component("connectors").weights][1] == projection
+    projection.unlink()
+    assert refusal(broken(open_checkpoint(pack), "connectors")) == (
+        "<tmp>/model: error[ltx2.missing_file]: no file of the pack has the projection of the text\n"
+        "  why: packs have it beside their text encoder or with it, as text_embedding_projection\n"
+        "  fix: put its file into <tmp>/model/text_encoders"
+    )
+
+
 def test_what_cannot_be_read_in_a_pack_is_told_where_it_is_missing(copied: LaidOut, refusal: Refusal) -> None:
     """A download that was cut short."""
     pack = copied("tiny", "split")
@@ -434,7 +452,7 @@ def test_a_file_of_one_component_says_what_it_is_for(
     where = f"<tmp>/model/{path.parent.name}/{path.name}"
     assert refusal(lambda: open_checkpoint(path)) == (
         f"{where}: error[ltx2.unsupported_checkpoint]: {path.name} is no checkpoint\n"
-        f"  why: it holds {held}; {LAYOUTS}\n"
+        f"  why: it holds {held}; {FORMS}\n"
         f"  fix: {fix.format(where)}"
     )
 
@@ -548,6 +566,7 @@ def test_several_upsamplers_beside_a_file_are_ambiguous_unless_one_is_in_space(
     config = json.loads(read_header(own).metadata["config"])
     in_time = shutil.copyfile(own, folder / "temporal-upscaler.safetensors")
     rewrite(in_time, {"config": json.dumps(config | {"spatial_upsample": False, "temporal_upsample": True})})
+    save_file({"model.0.weight": torch.zeros(2)}, folder / "4x-picture-upscaler.safetensors")
     assert open_checkpoint(folder / single_file(folder).name).component("latent_upsampler").place == own
     shutil.copyfile(own, folder / "another-upscaler.safetensors")
     path = single_file(folder)

@@ -119,5 +119,5 @@ def _other_encoder(found: Mapping[str, ComponentFiles]) -> Fault | None:
         f"the text encoder has {layers} layers of width {width}",
         where=encoder.place,
         why=f"the text connectors were trained on {states - 1} layers of width {wanted}",
-        fix=f"use the Gemma 3 of 12B: {download_gemma(encoder.place)}",
+        fix=f"set text_encoder_path to the Gemma 3 of 12B: {download_gemma(Path('gemma'))}",
     )

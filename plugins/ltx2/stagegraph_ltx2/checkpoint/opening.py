@@ -23,7 +23,7 @@ from stagegraph_ltx2.checkpoint.split import is_pack, open_split, pack_of
 from stagegraph_ltx2.checkpoint.upsampler import open_upsampler
 from stagegraph_ltx2.errors import failure, listed, unreadable
 
-LAYOUTS = (
+FORMS = (
     "a checkpoint is a folder with model_index.json, one official file, or a pack with diffusion_models/ and other "
     f"folders; {SUPPORTED}"
 )
@@ -74,7 +74,7 @@ def _open_file(path: Path, elsewhere: Elsewhere) -> Pieces:
     if "transformer" not in held:
         named = ", ".join(COMPONENTS[name].title for name in held) or "tensors of another model"
         raise unsupported(
-            path, f"{path.name} is no checkpoint", why=f"it holds {named}; {LAYOUTS}", fix=_params(path, file)
+            path, f"{path.name} is no checkpoint", why=f"it holds {named}; {FORMS}", fix=_params(path, file)
         )
     if not any(".audio_attn1." in name for name in file.header.tensors):
         raise unsupported(path, f"{path.name} is a model of video alone, as LTX-Video is", why=SUPPORTED)
@@ -121,7 +121,7 @@ def _no_checkpoint(folder: Path) -> ComponentError:
     better = next((near for near in nearby if (near / INDEX).is_file()), None)
     kind = " (it is a text encoder: set text_encoder_path to it)" if is_gemma(folder) else ""
     return unsupported(
-        folder, f"{folder} has no {INDEX}{kind}", f"{contents(folder)}; {LAYOUTS}", f"use {better}" if better else ""
+        folder, f"{folder} has no {INDEX}{kind}", f"{contents(folder)}; {FORMS}", f"use {better}" if better else ""
     )
 
 

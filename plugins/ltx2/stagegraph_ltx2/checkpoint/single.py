@@ -12,7 +12,7 @@ from stagegraph_ltx2.checkpoint.gemma import gemma_in_folder, is_gemma
 from stagegraph_ltx2.checkpoint.hints import download_gemma, download_upsampler
 from stagegraph_ltx2.checkpoint.official_file import SCHEDULER, OfficialFile, json_in, look_for_components
 from stagegraph_ltx2.checkpoint.upsampler import NAME as UPSAMPLER
-from stagegraph_ltx2.checkpoint.upsampler import open_upsampler
+from stagegraph_ltx2.checkpoint.upsampler import open_upsampler, upsamplers_among
 from stagegraph_ltx2.errors import failure, listed
 
 #: What the names of official upsamplers contain.
@@ -70,7 +70,7 @@ def _gemma_beside(folder: Path) -> tuple[ComponentFiles, ...]:
 
 def _upsampler_beside(folder: Path) -> ComponentFiles | None:
     files = sorted({path for pattern in UPSAMPLER_FILES for path in folder.glob(pattern)})
-    return one_upsampler(files, folder)
+    return one_upsampler(upsamplers_among(files), folder)
 
 
 def one_upsampler(files: list[Path], folder: Path) -> ComponentFiles | None:

@@ -174,6 +174,14 @@ def _connectors(pieces: Pieces, main: OfficialFile, role: _Role) -> ComponentFil
     encoder = pieces.found.get("text_encoder")
     holders = role.holding("connectors")
     own = [file for file in holders if encoder is not None and file.path == encoder.place] or holders
+    if not own:
+        raise failure(
+            "missing_file",
+            "no file of the pack has the projection of the text",
+            where=pieces.root,
+            why="packs have it beside their text encoder or with it, as text_embedding_projection",
+            fix=f"put its file into {_place(pieces.root, 'connectors')}",
+        )
     if len(own) > 1:
         raise _ambiguous("text_encoder", pieces.root, [file.path for file in own])
     return component_from("connectors", [main, *own], [main])

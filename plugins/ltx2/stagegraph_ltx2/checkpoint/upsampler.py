@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from stagegraph.errors import ComponentError
 from stagegraph_ltx2.checkpoint.assembly import Pieces
 from stagegraph_ltx2.checkpoint.containment import root_of
 from stagegraph_ltx2.checkpoint.contents import ComponentFiles, WeightFile
@@ -41,6 +43,25 @@ def open_upsampler(path: Path) -> ComponentFiles:
     if folder is None:
         raise failure("missing_component", f"{path} has no latent upsampler", where=path, why=WHY, fix=FIX)
     return upsampler_in(root_of(path), folder)
+
+
+def upsamplers_among(paths: Iterable[Path]) -> list[Path]:
+    """The official files of upsamplers among others; upscalers of pictures have such names, too.
+
+    Raises:
+        ComponentError: one cannot be read, and no other is an upsampler.
+    """
+    found: list[Path] = []
+    errors: list[ComponentError] = []
+    for path in paths:
+        try:
+            if NAME in OfficialFile.read(path).holds.components:
+                found.append(path)
+        except ComponentError as error:
+            errors.append(error)
+    if errors and not found:
+        raise errors[0]
+    return found
 
 
 def upsampler_in(root: Path, folder: Path) -> ComponentFiles:

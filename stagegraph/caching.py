@@ -26,6 +26,7 @@ import attrs
 
 from stagegraph.artifacts import Codecs
 from stagegraph.errors import ArtifactError, Fault, StoreError
+from stagegraph.events import Event, as_dict
 from stagegraph.keys import Identities, Keyless, KeyMaker, NodeKey
 from stagegraph.plan import Step
 from stagegraph.record import Recorder
@@ -64,23 +65,28 @@ class RunCache:
         self._with_checkpoint: set[str] = set()
         self._lock = threading.Lock()
 
-    def told(self, event: Mapping[str, Any]) -> None:
+    @property
+    def recorded(self) -> bool:
+        """Whether anything is kept of the run itself."""
+        return self._log is not None
+
+    def told(self, event: Event) -> None:
         """Keep an event of the run."""
         if self._log is None:
             return
         try:
-            self._log.event(event)
+            self._log.event(as_dict(event))
         except StoreError as error:
             if not self._is_deaf:  # else the warning, which is an event too, would be followed by another
                 self._is_deaf = True
                 self._on_warning(error.faults[0])
 
-    def finish(self, record: Mapping[str, Any]) -> None:
+    def finish(self, recorder: Recorder) -> None:
         """Keep how the run ended."""
         if self._log is None:
             return
         try:
-            self._log.finish(record)
+            self._log.finish(recorder.record().as_dict())
         except StoreError as error:
             self._on_warning(error.faults[0])
 

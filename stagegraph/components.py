@@ -14,7 +14,7 @@ asks for that type is lent it::
             '''Turns text into features.'''
             return load(self.path, "encoder")
 
-Optional methods, none of which loads anything but the last two:
+Optional methods, none of which loads anything but the last three:
 
 - `check(parts)` yields a `Fault` for each thing that is wrong;
 - `fingerprint()` gives the identity of the weights;
@@ -26,8 +26,14 @@ Optional methods, none of which loads anything but the last two:
   once loaded, "device" where; the other names are explained by its type, for the estimates of stages;
 - `free_memory()` gives the bytes that are free now where parts are loaded to, None if it does not know;
 - `peak_memory()` gives the most bytes in use there since it was last called;
+- `serve()` and `dismiss()`, of a component with a param `nproc`: see below;
 - `offload(part, value)` moves a part out of the device's memory and gives what `restore(part, kept)` turns into the
   part again.
+
+A component with a param `nproc` has parts that so many processes share, each with a device of its own; `stagegraph run
+--nproc N` sets it. As a rule it starts them itself where it loads such a part. If a launcher such as torchrun started
+them together (`stagegraph.ranks`), rank 0 runs the graph and calls `dismiss()` when it is done; the others call
+`serve()`, which returns then.
 """
 
 from __future__ import annotations

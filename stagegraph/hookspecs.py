@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import typer
 
     from stagegraph.artifacts import Codec
+    from stagegraph.continuation import ContinuationCodec
     from stagegraph.recordreaders import RecordReader
 
 hookspec = pluggy.HookspecMarker("stagegraph")
@@ -48,6 +49,11 @@ def stagegraph_types() -> Mapping[str, type]:  # type: ignore[empty-body]
 @hookspec
 def stagegraph_codecs() -> Iterable[Codec]:  # type: ignore[empty-body]
     """Give the codecs of the port types, so that outputs can be stored and runs taken up again."""
+
+
+@hookspec
+def stagegraph_continuations() -> Iterable[ContinuationCodec]:  # type: ignore[empty-body]
+    """Give the codecs of what crosses from one segment of a video to the next, one a kind: "ltx2.v1"."""
 
 
 @hookspec

@@ -20,9 +20,9 @@ from typing import Any, Final, Literal, cast
 
 import attrs
 
-from stagegraph import yaml
 from stagegraph.attempts import Retry
 from stagegraph.components import Residency
+from stagegraph.document import Document
 from stagegraph.errors import Fault, Location, ManifestError, suggest
 from stagegraph.ports import REQUIRED
 from stagegraph.rules import param
@@ -115,7 +115,7 @@ class Manifest:
     components: dict[str, ComponentDecl] = attrs.field(factory=dict)
     nodes: dict[str, NodeDecl]
     outputs: dict[str, str] = attrs.field(factory=dict)
-    document: yaml.Document | None = attrs.field(default=None, init=False, eq=False, repr=False)
+    document: Document | None = attrs.field(default=None, init=False, eq=False, repr=False)
     overrides: tuple[DataPath, ...] = attrs.field(default=(), init=False, eq=False, repr=False)
 
     def locate(self, path: DataPath, at_key: bool = False) -> Location | None:
@@ -144,13 +144,15 @@ def load(path: str | Path) -> Manifest:
 
 def loads(text: str, file: str = "manifest") -> Manifest:
     """Read a manifest from a text; `file` is its name in messages."""
+    from stagegraph import yaml  # here, and where manifests are written: graphs made in Python do without
+
     document = yaml.read(text, file)
     manifest = from_data(document.data, document)
     object.__setattr__(manifest, "document", document)
     return manifest
 
 
-def from_data(data: Any, document: yaml.Document | None = None) -> Manifest:
+def from_data(data: Any, document: Document | None = None) -> Manifest:
     """Read a manifest from plain data; `document` tells where it stands in a text.
 
     Raises:
@@ -176,6 +178,8 @@ def dumps(manifest: Manifest) -> str:
     # compared as texts: 1 equals True
     if manifest.document is not None and repr(as_dict(manifest)) == repr(as_dict(loads(manifest.document.text))):
         return manifest.document.text
+    from stagegraph import yaml
+
     text = manifest.document.text if manifest.document is not None else None
     return yaml.rewrite(text, as_dict(manifest))
 
@@ -224,7 +228,7 @@ def _place(fault: Fault) -> tuple[int, int]:
     return (location.line or 0, location.column or 0) if location else (0, 0)
 
 
-def _fault(problem: Any, document: yaml.Document | None) -> Fault:
+def _fault(problem: Any, document: Document | None) -> Fault:
     location = document.locate(problem.path, problem.at_key) if document is not None else None
     at = dotted(problem.path[:-1] if problem.at_key else problem.path)
     what = f"{at}: {problem.what}" if at else problem.what

@@ -96,7 +96,8 @@ def preflight(plan: Plan) -> None:
 
 def _found(graph: Graph, nodes: Sequence[Node]) -> tuple[list[Fault], list[Fault]]:
     """What is missing on this machine for some nodes, and what is wrong with their settings."""
-    return list(_components(graph, nodes)), [*_stages(nodes), *_files(nodes), *Known(graph, nodes).faults]
+    telling = [node for node in nodes if node.spec.foretells]
+    return list(_components(graph, nodes)), [*_stages(telling), *_files(telling), *Known(graph, telling).faults]
 
 
 def facts(plan: Plan) -> dict[Ref, Facts]:

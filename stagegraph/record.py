@@ -6,13 +6,13 @@ import copy
 import datetime
 import json
 import math
+import os
 import platform
 import re
-import secrets
+import sys
 from collections.abc import Iterable, Mapping
-from functools import cached_property
-from importlib import metadata
-from typing import Any, Final, TypeVar
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
@@ -27,6 +27,9 @@ from stagegraph.tensorfile import parse_json
 
 T = TypeVar("T")
 
+if TYPE_CHECKING:
+    from importlib import metadata
+
 SCHEMA: Final = "stagegraph.run/1"
 #: Bytes. A longer record is not read.
 LONGEST: Final = 16 * 2**20
@@ -40,7 +43,7 @@ _LONGEST_INTEGER: Final = 1024
 
 def new_run_id() -> str:
     """Random: 8 hexadecimal digits."""
-    return secrets.token_hex(4)
+    return os.urandom(4).hex()
 
 
 @attrs.frozen
@@ -122,7 +125,7 @@ class Recorder:
             versions=self._versions(packages_of(graph)),
             components={name: print for name, print in self._components.items() if name in graph.components},
             status=self.status,
-            seconds=_of(graph, self.seconds),
+            seconds=_of(graph, {name: round(seconds, 6) for name, seconds in self.seconds.items()}),
             peak_bytes=_of(graph, self.peak_bytes),
             device_peak_bytes=_of(graph, self.device_peak_bytes),
             facts={name: facts for name, facts in self._facts.items() if name in graph.components},
@@ -271,9 +274,17 @@ def _check_size(content: Any) -> None:
 
 
 def versions_of(packages: Iterable[str]) -> dict[str, str]:
-    """Python, the engine, the plugins that hold these top-level packages, and the libraries that those require."""
+    """Python, the engine, the plugins that hold these top-level packages, and the libraries that those require.
+
+    Looked up once for the same packages, as their code is read once.
+    """
+    return dict(_versions_of(frozenset(packages), tuple(sys.path)))
+
+
+@lru_cache(maxsize=64)
+def _versions_of(packages: frozenset[str], path: tuple[str, ...]) -> Mapping[str, str]:
     known = _plugin_distributions()
-    plugins = [known[package] for package in dict.fromkeys(packages) if package in known]
+    plugins = [known[package] for package in packages if package in known]
     names = {"stagegraph", *(plugin.metadata["Name"] for plugin in plugins)}
     for plugin in plugins:
         names |= {re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in plugin.requires or () if "extra ==" not in need}
@@ -289,6 +300,8 @@ def packages_of(graph: Graph) -> frozenset[str]:
 
 def installed_version(distribution: str) -> str | None:
     """The version of a distribution; None if it is not installed, or this is no name of one."""
+    from importlib import metadata  # with the e-mail parser: as long to import as attrs; few runs ask for versions
+
     try:
         return metadata.version(distribution)
     except (metadata.PackageNotFoundError, ValueError):
@@ -296,6 +309,8 @@ def installed_version(distribution: str) -> str | None:
 
 
 def _plugin_distributions() -> Mapping[str, metadata.Distribution]:
+    from importlib import metadata
+
     entries = metadata.entry_points(group="stagegraph.plugins")
     return {entry.module.partition(".")[0]: entry.dist for entry in entries if entry.dist is not None}
 

@@ -9,16 +9,19 @@ import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import GenericAlias, MappingProxyType, NoneType, UnionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from stagegraph.artifacts import Codec
 from stagegraph.components import ComponentSpec, component_spec_of
+from stagegraph.continuation import ContinuationCodec
 from stagegraph.errors import Fault, nearest, suggest
 from stagegraph.recordreaders import RecordReader
 from stagegraph.serde import describe
 from stagegraph.stages import StageSpec, spec_of
+
+if TYPE_CHECKING:
+    from stagegraph.artifacts import Codec
 
 #: Types that every registry knows by name.
 BASIC_TYPES: Mapping[str, Any] = MappingProxyType({"str": str, "int": int, "float": float, "bool": bool})
@@ -69,6 +72,7 @@ class Registry:
     components: Mapping[str, ComponentSpec] = attrs.field(factory=dict, converter=_table)
     types: Mapping[str, Any] = attrs.field(factory=dict, converter=_table)
     codecs: Mapping[str, Codec] = attrs.field(factory=dict, converter=_table)
+    continuations: Mapping[str, ContinuationCodec] = attrs.field(factory=dict, converter=_table)
     manifests: Mapping[str, Path] = attrs.field(factory=dict, converter=_table)
     readers: Mapping[str, RecordReader] = attrs.field(factory=dict, converter=_table)
     origins: Mapping[str, Origin] = attrs.field(factory=dict, converter=_table)
@@ -100,6 +104,11 @@ class Registry:
         """The component of a kind, or why there is none."""
         spec = self.components.get(kind)
         return spec if spec is not None else self._unknown("unknown_component", "component kind", kind, self.components)
+
+    def continuation(self, kind: str) -> ContinuationCodec | Fault:
+        """The codec of the continuation states of a kind, or why there is none."""
+        codec = self.continuations.get(kind)
+        return codec if codec is not None else self._unknown("unknown_kind", "continuation", kind, self.continuations)
 
     def type(self, name: str) -> Any:
         """The type that `name`, `list[name]` or `name | None` stands for, or a Fault."""

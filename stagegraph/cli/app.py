@@ -24,6 +24,7 @@ from stagegraph.cli.strip import strip
 from stagegraph.cli.workspace import Workspace
 from stagegraph.errors import Fault, StagegraphError
 from stagegraph.errors import UsageError as OurUsageError
+from stagegraph.ranks import is_first
 
 # typer keeps its copy of click's exceptions to itself: BadParameter < UsageError < ClickException
 _ClickUsageError, _ClickException = typer.BadParameter.__mro__[1:3]
@@ -125,7 +126,7 @@ def call(args: Sequence[str]) -> int:
 
 
 def _usage(command: str, error: Any, as_json: bool) -> int:
-    if not as_json:
+    if not as_json and is_first():
         error.show()
         return int(error.exit_code)
     fix = f"see stagegraph {command} --help".replace("  ", " ")

@@ -15,6 +15,7 @@ import attrs
 from stagegraph import events
 from stagegraph.cli import output
 from stagegraph.cli.files import write_text
+from stagegraph.cli.ranks import leading, served
 from stagegraph.errors import Cancelled, Fault, StagegraphError, StoreError, UsageError
 from stagegraph.events import Event, Listener
 from stagegraph.executors import serial, threads
@@ -103,6 +104,8 @@ def execute(
 ) -> None:
     """Run a plan and print its outputs. What stops a run that is recorded says how to go on.
 
+    In another process than the first of several that were started together, lend that one a hand instead.
+
     Args:
         plan: what to run.
         inputs: the values of the graph's inputs.
@@ -111,9 +114,11 @@ def execute(
         folder: the run's own.
         manner: how to run, and what to show.
     """
+    if served(plan.graph):
+        return
     call = threads.run if manner.parallel else serial.run
     try:
-        with _shown(manner) as show:
+        with leading(plan.graph), _shown(manner) as show:
             finished = call(plan, inputs, given=given, on_event=show, directory=folder, caching=caching)
     except KeyboardInterrupt:  # before the first step, where no executor catches it
         cancelled = Cancelled(Fault("cancelled", "the run was interrupted"))

@@ -1,4 +1,7 @@
-"""What every command prints: lines for people, or one JSON envelope for programs."""
+"""What every command prints: lines for people, or one JSON envelope for programs.
+
+Of several processes that were started together, the first speaks for all.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from stagegraph.errors import Fault, StagegraphError
+from stagegraph.ranks import is_first
 
 ENVELOPE: Final = "stagegraph.envelope/1"
 
@@ -17,12 +21,14 @@ _CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 def say(text: str = "") -> None:
     """A line of a result, to stdout."""
-    print(text)  # noqa: T201
+    if is_first():
+        print(text)  # noqa: T201
 
 
 def tell(text: str) -> None:
     """A line for the person in front of the screen, to stderr."""
-    print(printable(text), file=sys.stderr)  # noqa: T201
+    if is_first():
+        print(printable(text), file=sys.stderr)  # noqa: T201
 
 
 def printable(text: str) -> str:

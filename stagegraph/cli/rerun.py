@@ -26,6 +26,7 @@ from stagegraph.cli.options import (
     RunsOption,
     TargetOption,
 )
+from stagegraph.cli.ranks import NprocOption, spread
 from stagegraph.cli.run import swept, writing_to
 from stagegraph.cli.workspace import Workspace, assignments
 from stagegraph.errors import PlanError, RecordError
@@ -51,6 +52,7 @@ def rerun(
     target: TargetOption = None,
     from_: FromOption = None,
     memory: MemoryOption = None,
+    nproc: NprocOption = None,
     output: OutputOption = None,
     accept: Annotated[
         list[Accept] | None,
@@ -77,7 +79,7 @@ def rerun(
     settings = assignments(set_, "--set", "NODE.PARAM")
     words = assignments(inputs, "-i", "NAME")
     accepted = accept or ()
-    graph = again.rebuild(recorded, workspace.registry, settings, accepted)
+    graph = spread(again.rebuild(recorded, workspace.registry, settings, accepted), nproc)
     brought = again.given_of(recorded, graph, accepted)
     named = {node for node, _, param in (name.partition(".") for name in settings) if param == PATH}
     plan = _plan(recorded, graph, target, brought)

@@ -25,6 +25,7 @@ from stagegraph.cli.options import (
     RunsOption,
     TargetOption,
 )
+from stagegraph.cli.ranks import NprocOption, spread
 from stagegraph.cli.workspace import Workspace, assignments, sweeps
 from stagegraph.errors import Fault, UsageError
 from stagegraph.executors.checks import read_values
@@ -44,6 +45,7 @@ def run(
     from_: FromOption = None,
     given: GivenOption = None,
     memory: MemoryOption = None,
+    nproc: NprocOption = None,
     output: OutputOption = None,
     no_metadata: NoMetadataOption = False,
     runs_dir: RunsOption = Path("runs"),
@@ -54,7 +56,8 @@ def run(
 ) -> None:
     """Run a graph. Progress goes to stderr; the outputs are printed to stdout."""
     workspace: Workspace = ctx.obj
-    graph, values = swept(workspace.to_run(manifest, set_, target), assignments(inputs, "-i", "NAME"))
+    graph = spread(workspace.to_run(manifest, set_, target), nproc)
+    graph, values = swept(graph, assignments(inputs, "-i", "NAME"))
     brought = assignments(given, "--given", "NODE.PORT")
     if output is not None:
         writer = the_writer(plans.make(graph, target, brought), "-o").name
@@ -74,6 +77,7 @@ def resume(
         list[str] | None,
         typer.Option("-i", "--input", metavar="NAME=VALUE", help="Give an input that the run could not keep."),
     ] = None,
+    nproc: NprocOption = None,
     parallel: ParallelOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
@@ -87,7 +91,7 @@ def resume(
         stored = load(store, workspace.codecs, run)
         name = f"run {stored.row.id}"
         recorded = Recorded(record.from_data(stored.row.record, name), name)
-        graph = graphs.build(manifest_of(recorded), workspace.registry)
+        graph = spread(graphs.build(manifest_of(recorded), workspace.registry), nproc)
         values = stored.inputs({name: input.type for name, input in graph.inputs.items()})
         brought = given_of(recorded, graph)
         plan = plans.make(graph, stored.outputs, brought)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stagegraph.errors import ComponentError, Fault, GraphError, InputError, StagegraphError, suggest
-from stagegraph.graph import INPUTS, Input, Ref
+from stagegraph.graph import Input
 from stagegraph.plan import Plan
 from stagegraph.ports import holds, type_name
 from stagegraph.preflight import preflight
@@ -53,7 +53,6 @@ def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
         InputError: with every fault.
     """
     declared = plan.graph.inputs
-    used = {source.port for source in plan.slots if isinstance(source, Ref) and source.node == INPUTS}
     faults = [
         Fault("unknown_input", f'{plan.graph.name} has no input "{name}"', fix=suggest(name, declared))
         for name in inputs
@@ -64,7 +63,7 @@ def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
         if name not in inputs:
             if not input.required:
                 values[name] = input.default
-            elif name in used:
+            elif name in plan.inputs:
                 what = f"{plan.graph.name} needs a value for its input {name} ({type_name(input.type)})"
                 faults.append(Fault("missing_input", what, why=input.help, fix=f"give {name}, as in -i {name}=..."))
             continue

@@ -63,17 +63,17 @@ def run(
 def _done(running: Running) -> bool:
     """Take every step; False if the store does not have what it promised."""
     for position, step in enumerate(running.plan.steps):
-        call = running.prepare(step, position)
-        if call is None:
+        given = running.prepare(step, position)
+        if given is None:
             continue
         try:
-            done = running.call(step, position, call)
+            done = running.call(step, position, given)
         except StaleError:
             return False
         except Exception as error:
             running.reject(step, error)
             raise
-        del call  # nothing but the run may hold values when it lets go of them
+        del given  # nothing but the run may hold values when it lets go of them
         running.commit(step, done)
         del done
     return True

@@ -20,9 +20,10 @@ from stagegraph.context import Cancellation
 from stagegraph.errors import Cancelled
 from stagegraph.events import Listener
 from stagegraph.executors.ahead import Ahead
+from stagegraph.executors.calls import Arguments
 from stagegraph.executors.checks import check
 from stagegraph.executors.result import Run
-from stagegraph.executors.running import Call, Running, StaleError
+from stagegraph.executors.running import Running, StaleError
 from stagegraph.plan import Plan
 from stagegraph.pool import Pool
 
@@ -130,15 +131,15 @@ class _Pass:
         while (lane := self._free_lane()) is not None:  # looked for anew: a step that is skipped makes others ready
             i = self._ready[lane].popleft()
             try:
-                call = self._running.prepare(self._steps[i], i)
+                given = self._running.prepare(self._steps[i], i)
             except Cancelled as error:
                 self._errors[i] = error
                 return
-            if call is None:
+            if given is None:
                 self._release_readers(i)
                 continue
             self._busy[lane] += 1
-            self._threads.submit(self._work, i, call)
+            self._threads.submit(self._work, i, given)
             for part in self._ahead.of(i):
                 self._threads.submit(self._running.load_ahead, part)
 
@@ -147,9 +148,9 @@ class _Pass:
         lanes = self._ready.items()
         return next((lane for lane, steps in lanes if steps and self._busy[lane] < self._lanes.width(lane)), None)
 
-    def _work(self, i: int, call: Call) -> None:
+    def _work(self, i: int, given: Arguments) -> None:
         try:
-            result: Any = self._running.call(self._steps[i], i, call)
+            result: Any = self._running.call(self._steps[i], i, given)
         except BaseException as error:
             result = error
         self._done.put((i, result))

@@ -12,7 +12,7 @@ from stagegraph.errors import Fault, GraphError, Location, suggest
 from stagegraph.graph.drafts import Draft, Drafts, Wire
 from stagegraph.graph.faults import Faults, Locate, in_order, listed, named, once
 from stagegraph.graph.reach import names, needed
-from stagegraph.graph.values import INPUTS, NAME, Constant, Graph, Node, PartRef, Ref, Source
+from stagegraph.graph.values import INPUTS, Constant, Graph, Node, PartRef, Ref, Source, is_name
 from stagegraph.manifest import Value
 from stagegraph.ports import accepts, list_of, type_name
 from stagegraph.serde import Path, StructureError, structure
@@ -35,7 +35,7 @@ class Attempt:
     needed: frozenset[str]
 
 
-def bind(drafts: Drafts, *, locate: Locate = lambda path, at_key: None, faults: list[Fault] | None = None) -> Graph:
+def bind(drafts: Drafts, *, locate: Locate | None = None, faults: list[Fault] | None = None) -> Graph:
     """Resolve and check every wire.
 
     Args:
@@ -55,7 +55,7 @@ def bind(drafts: Drafts, *, locate: Locate = lambda path, at_key: None, faults: 
 def attempt(
     drafts: Drafts,
     *,
-    locate: Locate = lambda path, at_key: None,
+    locate: Locate | None = None,
     faults: list[Fault] | None = None,
     outputs: Iterable[str] | None = None,
 ) -> Attempt:
@@ -89,14 +89,14 @@ def attempt(
 class _Binder(Faults):
     """From drafts to nodes, collecting faults."""
 
-    def __init__(self, drafts: Drafts, locate: Locate, faults: list[Fault]) -> None:
-        super().__init__(locate, faults)
+    def __init__(self, drafts: Drafts, locate: Locate | None, faults: list[Fault]) -> None:
+        super().__init__(self._locate_node, faults)
         self._drafts = drafts
         self._whole = locate
-        self._locate = self._locate_node
+        self._producers: dict[str, tuple[Ref, Any]] = {}
         for kind, known in ((INPUTS, drafts.inputs), ("components", drafts.components), ("nodes", drafts.nodes)):
             for name in known:
-                if not NAME.fullmatch(name) or (name == INPUTS and kind == "nodes"):
+                if not is_name(name) or (name == INPUTS and kind == "nodes"):
                     why = f'ASCII letters, digits, "_" and "-", not starting with a digit; no node is called "{INPUTS}"'
                     self.add((kind, name), "invalid_name", f'"{name}" cannot be used as a name', why, at_key=True)
 
@@ -116,6 +116,8 @@ class _Binder(Faults):
         name = str(path[1]).rpartition("/")[0] if len(path) > 1 else ""
         if not name:
             return ""
+        if self._whole is None:
+            return ""
         here, whole = self._locate_node(path, False), self._whole(path[:1], False)
         return name if here is not None and whole is not None and here.file != whole.file else ""
 
@@ -126,34 +128,39 @@ class _Binder(Faults):
             place = self._drafts.nodes[str(path[1])].place
         elif len(path) > 1 and path[0] == "components":
             place = self._drafts.places.get(str(path[1]))
-        return place(path[2:], at_key) if place is not None else self._whole(path, at_key)
+        if place is not None:
+            return place(path[2:], at_key)
+        return self._whole(path, at_key) if self._whole is not None else None
 
     def node(self, draft: Draft) -> Node:
         """The node of a draft; what is wrong with it is added to the faults."""
         path = ("nodes", draft.name)
+        spec = draft.spec
         wires: dict[str, Source] = {}
         for port, wire in draft.wires.items():
-            if port not in draft.spec.inputs:
+            if port not in spec.inputs:
                 self._unknown_input(draft, port)
             elif (source := self._source((*path, "inputs", port), draft, port, wire)) is not None:
                 wires[port] = source
-        for name, declared in draft.spec.inputs.items():
-            if declared.required and name not in draft.wires:
-                what = f"{draft.name} ({draft.spec.id}): nothing feeds the input {declared}"
+        for name, declared in spec.inputs.items():
+            if name not in draft.wires and declared.required:
+                what = f"{draft.name} ({spec.id}): nothing feeds the input {declared}"
                 self.add(path, "missing_input", what, "it has no default", self._providers(draft, name))
         self._check_map(draft)
-        lent = self._lent(draft)
-        where = self._locate(path, True)
+        lent = self._lent(draft) if spec.lent or draft.components else {}
         how = (self._when(draft), draft.map, draft.timeout, draft.retry)
-        return Node(draft.name, draft.spec, draft.stage, wires, lent, *how, where)
+        return Node(draft.name, spec, draft.stage, wires, lent, *how, self._locate_node(path, True))
 
     def _when(self, draft: Draft) -> Ref | Constant | None:
         path = ("nodes", draft.name, "when")
         if isinstance(draft.when, bool):
             return None if draft.when else Constant(False)
-        ref = self._ref(path, draft.when)
-        if ref is not None and not accepts(bool, self._type(ref)):
-            what = f"{ref} is {type_name(self._type(ref))}, but {draft.name} runs by a bool"
+        known = self._resolved(path, draft.when)
+        if known is None:
+            return None
+        ref, given = known
+        if not accepts(bool, given):
+            what = f"{ref} is {type_name(given)}, but {draft.name} runs by a bool"
             self.add(path, "type_mismatch", what, fix="give when a wire of type bool")
         return ref
 
@@ -187,9 +194,12 @@ class _Binder(Faults):
     def _producer(self, path: Path, draft: Draft, port: str, wire: str | Value) -> Ref | Constant | None:
         if isinstance(wire, Value):
             return self._constant(path, draft, port, wire)
-        ref = self._ref(path, wire)
-        if ref is not None:
-            self._check_type(path, draft, port, ref)
+        known = self._resolved(path, wire)
+        if known is None:
+            return None
+        ref, given = known
+        if given is not draft.spec.inputs[port].type or draft.map or draft.gates:
+            self._check_type(path, draft, port, ref, given)
         return ref
 
     def _constant(self, path: Path, draft: Draft, port: str, constant: Value) -> Constant | None:
@@ -204,11 +214,11 @@ class _Binder(Faults):
     def _wanted(self, draft: Draft, port: str) -> Any:
         """The type that must flow into a port: a list of its type where the node maps over it."""
         type_ = draft.spec.inputs[port].type
-        return list_of(type_) if port in draft.map else type_
+        return list_of(type_) if draft.map and port in draft.map else type_
 
     def outputs(self) -> dict[str, Ref]:
-        refs = {name: self._ref(("outputs", name), text) for name, text in self._drafts.outputs.items()}
-        return {name: ref for name, ref in refs.items() if ref is not None}
+        found = {name: self._resolved(("outputs", name), text) for name, text in self._drafts.outputs.items()}
+        return {name: known[0] for name, known in found.items() if known is not None}
 
     def check_residency(self) -> None:
         """Whether the parts for which a residency is said are there, and can be moved where they are to be."""
@@ -227,12 +237,12 @@ class _Binder(Faults):
 
     def order(self, nodes: Mapping[str, Node]) -> list[str]:
         """A topological order that keeps the order of writing where it can; cycles are reported, and come last."""
-        index = {name: i for i, name in enumerate(nodes)}
-        edges = [(ref.node, name) for name, node in nodes.items() for ref in node.refs() if ref.node in nodes]
-        if all(index[producer] < index[consumer] for producer, consumer in edges):
+        if _in_order(nodes):
             return list(nodes)
         import networkx as nx  # 0.2 s to import; graphs written in order, the usual case, do without
 
+        index = {name: i for i, name in enumerate(nodes)}
+        edges = [(ref.node, name) for name, node in nodes.items() for ref in node.refs() if ref.node in nodes]
         digraph = nx.DiGraph()
         digraph.add_nodes_from(nodes)
         digraph.add_edges_from(edges)
@@ -264,6 +274,15 @@ class _Binder(Faults):
     def look_up(self, path: Path, text: str) -> None:
         """Whether a reference leads somewhere, whatever it feeds."""
         self._ref(path, text)
+
+    def _resolved(self, path: Path, text: str) -> tuple[Ref, Any] | None:
+        """The producer that a reference names, and its type; None, and a fault, if there is none."""
+        known = self._producers.get(text)
+        if known is None:
+            ref = self._ref(path, text)
+            if ref is not None:
+                known = self._producers[text] = (ref, self._type(ref))
+        return known
 
     def _ref(self, path: Path, text: str) -> Ref | None:
         """The producer that a reference names; None, and a fault, if there is none."""
@@ -318,13 +337,12 @@ class _Binder(Faults):
             self.add(path, "ambiguous_port", what, why, f"write {' or '.join(f'{name}.{e}' for e in exports)}")
         return None
 
-    def _check_type(self, path: Path, draft: Draft, port: str, ref: Ref) -> None:
+    def _check_type(self, path: Path, draft: Draft, port: str, ref: Ref, given: Any) -> None:
         gate = draft.gates.get(port)
         if gate is not None and gate.inputs[gate.port].type is Any:
             gate = None
         # Behind a gate the wire was checked when the embedded graph was read
         wanted = self._wanted(draft, port) if gate is None else gate.inputs[gate.port].type
-        given = self._type(ref)
         if accepts(wanted, given):
             return
         if gate is None:
@@ -430,6 +448,17 @@ class _Binder(Faults):
             what += f", which {f'component {chosen}' if chosen else 'no component of the graph'} provides"
             self.add(path, "missing_component", what, fix="add a component that provides it under components")
         return None
+
+
+def _in_order(nodes: Mapping[str, Node]) -> bool:
+    """Whether every node comes after those that feed it."""
+    before = {INPUTS}
+    for name, node in nodes.items():
+        for source in node.sources:
+            if isinstance(source, Ref) and source.node not in before:
+                return False
+        before.add(name)
+    return True
 
 
 def _feeds(node: Node, producer: str) -> Iterator[tuple[str, Ref]]:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from stagegraph import events, record
+from stagegraph.continuation import KIND
 from stagegraph.errors import Fault
 from stagegraph.events import Event
 from stagegraph.manifest import Manifest
@@ -126,6 +127,19 @@ def catalogue() -> Schema:
     return document(made, Definitions())
 
 
+def continuation() -> Schema:
+    """What one segment of a video hands to the next; the codec of its kind knows what the payload says."""
+    kind = {**_TEXT, "pattern": f"^{KIND.pattern}$", "description": 'Says who can read the payload: "ltx2.v1".'}
+    made = {
+        "title": "stagegraph continuation state",
+        "type": "object",
+        "properties": {"kind": kind, "payload": {"type": "object"}},
+        "required": ["kind", "payload"],
+        "additionalProperties": False,
+    }
+    return document(made, Definitions())
+
+
 def _fault() -> Schema:
     """A fault has only the fields that are set."""
     definitions = Definitions()
@@ -147,6 +161,7 @@ SCHEMAS: Final[Mapping[str, tuple[str, Callable[[], Schema]]]] = MappingProxyTyp
         "events": ("events.schema.json", event_stream),
         "envelope": ("envelope.v1.schema.json", envelope),
         "catalogue": ("catalogue.schema.json", catalogue),
+        "continuation": ("continuation.schema.json", continuation),
     }
 )
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stagegraph import Graph, Registry, load
-from stagegraph.builder import find
+from stagegraph.builder import constant, find
 from stagegraph.errors import GraphError, InputError, ManifestError
-from stagegraph.manifest import loads
+from stagegraph.manifest import Value, loads
 
 from .fakes import REGISTRY, Album, Clip, Encode, Encoder, Film, Image, Join, Model, OtherModel, Paint, Scale, Split
 from .fakes import add as add_numbers
@@ -172,6 +173,68 @@ def test_a_cycle_made_afterwards_is_found() -> None:
         "  why: first.output -> second.a; second.output -> first.a\n"
         "  fix: cut one of these wires"
     )
+
+
+def test_a_graph_is_bound_and_planned_once_until_it_grows() -> None:
+    """The same value while nothing changes, another one after each way of adding to the graph."""
+    g = graph()
+    first = g.add(add_numbers, name="first", a=g.input("x", int))
+    g.output("sum", first)
+    grow: dict[str, Callable[[], object]] = {
+        "input": lambda: g.input("y", int, 0),
+        "component": lambda: g.component("spare", OtherModel()),
+        "node": lambda: g.add(add_numbers, name="second", a=first),
+        "wire": lambda: g.node("second").wire(b=first),
+        "output": lambda: g.output("twice", g.node("second")),
+        "graph": lambda: g.add(inner_graph(), name="inner", x=first),
+    }
+    for what, change in grow.items():
+        bound, plan = g.bind(), g.plan()
+        assert g.bind() is bound, what
+        assert g.plan() is plan, what
+        change()
+        assert g.bind() is not bound, what
+        assert g.plan() is not plan, what
+    assert [g.run(x=3)["twice"] for _ in range(2)] == [6, 6]
+
+
+def inner_graph() -> Graph:
+    """A graph to be put into another."""
+    g = graph()
+    g.output("y", g.add(add_numbers, a=g.input("x", int)))
+    return g
+
+
+def test_plans_are_kept_by_what_they_make_and_take() -> None:
+    """Asking for other outputs, or bringing values, is another plan of the same graph."""
+    g = graph()
+    first = g.add(add_numbers, name="first", a=g.input("x", int))
+    g.output("sum", first)
+    g.output("more", g.add(add_numbers, name="second", a=first, b=first))
+    both = g.plan()
+    assert g.plan(["sum"]) is g.plan(["sum"]) is not both
+    assert g.plan(given=["first.output"]) is not both
+    assert g.run(x=1).outputs == {"sum": 1, "more": 2}
+    assert g.run(x=1, outputs=["sum"]).outputs == {"sum": 1}
+    assert g.run(x=1, outputs=["more"], given={"first.output": 5}).outputs == {"more": 10}
+    assert g.plan() is both
+
+
+def test_a_constant_is_what_it_was_when_it_was_given() -> None:
+    """A list that grows afterwards does not change the graph."""
+    texts = ["a"]
+    fed = constant({"texts": texts})
+    texts.append("b")
+    assert fed == Value({"texts": ["a"]})
+
+
+def test_a_free_name_is_neither_a_node_nor_a_graph_within() -> None:
+    """Numbers count from 2, past names that were given by hand."""
+    g = graph()
+    x = g.input("x", int)
+    g.add(inner_graph(), name="add", x=x)
+    g.add(add_numbers, name="add_3", a=x)
+    assert [g.add(add_numbers, a=x).name for _ in range(3)] == ["add_2", "add_4", "add_5"]
 
 
 def test_what_is_left_open_is_told_when_the_graph_is_bound() -> None:

@@ -6,14 +6,11 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from stagegraph.cli import output
-
-if TYPE_CHECKING:
-    from stagegraph_ltx2.checkpoint.opening import Elsewhere
 
 app = typer.Typer(no_args_is_help=True, help="LTX-2 checkpoints.")
 
@@ -71,8 +68,10 @@ def inspect(
     """
     from stagegraph_ltx2 import cli_report
     from stagegraph_ltx2.checkpoint.report import report_on
+    from stagegraph_ltx2.checkpoint.sought import Sought
 
-    report = report_on(*_found(path, text_encoder_path, upsampler_path, local=True))
+    sought = Sought(path, text_encoder=text_encoder_path, upsampler=upsampler_path)
+    report = report_on(*sought.places(local=True))
     if json:
         output.succeed("ltx2 inspect", cli_report.as_data(report))
     else:
@@ -97,8 +96,10 @@ def convert(
     from stagegraph_ltx2.checkpoint.convert import convert as write
     from stagegraph_ltx2.checkpoint.convert import left_out
     from stagegraph_ltx2.checkpoint.opening import open_checkpoint
+    from stagegraph_ltx2.checkpoint.sought import Sought
 
-    checkpoint = open_checkpoint(*_found(source, text_encoder_path, upsampler_path))
+    sought = Sought(source, text_encoder=text_encoder_path, upsampler=upsampler_path)
+    checkpoint = open_checkpoint(*sought.places())
     path = write(checkpoint, target, layout.value, distilled=distilled, on_progress=_progress())
     absent, size = left_out(checkpoint), _size(path)
     if json:
@@ -107,21 +108,6 @@ def convert(
     output.say(f"wrote {path}: {size / 1e6:.1f} MB")
     if absent:
         output.tell(f"left out, for {checkpoint.root} has none: {', '.join(absent)}")
-
-
-def _found(
-    path: str, text_encoder_path: str | None, upsampler_path: str | None, *, local: bool = False
-) -> tuple[Path, Elsewhere]:
-    """Where a checkpoint is, and where what is not part of it."""
-    from stagegraph_ltx2.checkpoint.hub import TEXT_ENCODER_FILES
-    from stagegraph_ltx2.checkpoint.opening import Elsewhere
-    from stagegraph_ltx2.checkpoint.resolve import resolve
-
-    encoder = None
-    if text_encoder_path is not None:
-        encoder = resolve(text_encoder_path, wanted=TEXT_ENCODER_FILES, local=local)
-    upsampler = resolve(upsampler_path, local=local) if upsampler_path is not None else None
-    return resolve(path, local=local), Elsewhere(encoder, upsampler=upsampler)
 
 
 @app.command("make-tiny")

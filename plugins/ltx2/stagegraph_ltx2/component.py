@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
@@ -15,11 +13,11 @@ from stagegraph.errors import ComponentError, Fault
 from stagegraph_ltx2 import parts
 from stagegraph_ltx2.checkpoint.contents import Checkpoint
 from stagegraph_ltx2.checkpoint.fingerprint import fingerprint
-from stagegraph_ltx2.checkpoint.hub import TEXT_ENCODER_FILES
-from stagegraph_ltx2.checkpoint.opening import Elsewhere, open_checkpoint
-from stagegraph_ltx2.checkpoint.resolve import present, resolve
+from stagegraph_ltx2.checkpoint.opening import open_checkpoint
 from stagegraph_ltx2.checkpoint.sizes import weight_bytes, weight_count
+from stagegraph_ltx2.checkpoint.sought import Sought
 from stagegraph_ltx2.checkpoint.stored import faults_in_files
+from stagegraph_ltx2.errors import raise_all
 from stagegraph_ltx2.lending import DEVICE, DTYPE, load, module_of, part_dtype, place, upsampler_facts
 from stagegraph_ltx2.model.config import (
     AudioVAEConfig,
@@ -29,9 +27,12 @@ from stagegraph_ltx2.model.config import (
     VideoVAEConfig,
     read_vocoder,
 )
+from stagegraph_ltx2.parallel.fitting import MAX_RANKS, device_faults, head_faults
 
 if TYPE_CHECKING:
     import torch
+
+    from stagegraph_ltx2.parallel.team import Team
 
 C = TypeVar("C")
 M = TypeVar("M", bound="torch.nn.Module")
@@ -76,6 +77,12 @@ class LTX2Checkpoint:
     )
     device: str = param(default="auto", help=DEVICE)
     dtype: str = param(default="auto", help=DTYPE)
+    nproc: int = param(
+        default=1,
+        ge=1,
+        le=MAX_RANKS,
+        help="Processes that share each step of denoising, each on a GPU of its own: the first nproc of the machine.",
+    )
     identity: Literal["samples", "contents"] = param(
         default="samples",
         help="What tells checkpoints apart where outputs are kept: samples of their files, or every byte (minutes).",
@@ -88,44 +95,37 @@ class LTX2Checkpoint:
     def checkpoint(self) -> Checkpoint:
         """The checkpoint, found (or downloaded) and opened; no weights are read."""
         if not self._opened:
-            self._opened.append(open_checkpoint(*self._places))
+            self._opened.append(open_checkpoint(*self._sought.places()))
         return self._opened[0]
 
-    @cached_property
-    def _places(self) -> tuple[Path, Elsewhere]:
-        """Where everything is, downloaded as far as it is not there."""
-        encoder, *others = self._paths
-        return resolve(self.path, revision=self.revision), Elsewhere(
-            resolve(encoder, wanted=TEXT_ENCODER_FILES) if encoder is not None else None,
-            *(resolve(path) if path is not None else None for path in others),
-        )
-
     @property
-    def _paths(self) -> tuple[str | None, ...]:
-        """What lies elsewhere, in the order of `Elsewhere`."""
-        return self.text_encoder_path, self.video_vae_path, self.audio_vae_path, self.upsampler_path
+    def _sought(self) -> Sought:
+        others = self.text_encoder_path, self.video_vae_path, self.audio_vae_path, self.upsampler_path
+        return Sought(self.path, self.revision, *others)
 
     def _present(self) -> Checkpoint | None:
         """The checkpoint as far as it is on this machine; None if something of it would have to be downloaded."""
         if not self._opened:
-            found = present(self.path, revision=self.revision)
-            others = [present(path) if path is not None else None for path in self._paths]
-            if found is None or any(p is not None and o is None for p, o in zip(self._paths, others, strict=True)):
+            places = self._sought.present()
+            if places is None:
                 return None
-            self._opened.append(open_checkpoint(found, Elsewhere(*others)))
+            self._opened.append(open_checkpoint(*places))
         return self._opened[0]
 
     def check(self, parts: frozenset[str]) -> Iterable[Fault]:
         """Whether all that the parts are made of is there and can be read; what is to be downloaded is fine."""
         self._opened.clear()
+        faults = list(device_faults(self.nproc, self.device))
         try:
             checkpoint = self._present()
             if checkpoint is not None:
                 names = dict.fromkeys(name for part in sorted(parts) for name in COMPONENTS[part])
-                return list(faults_in_files(checkpoint.components(names)))
+                faults += faults_in_files(checkpoint.components(names))
+                if "transformer" in parts:
+                    faults += head_faults(self.nproc, checkpoint.component("transformer").config)
         except ComponentError as error:
-            return error.faults
-        return ()
+            faults += error.faults
+        return faults
 
     def fingerprint(self) -> str:
         """The identity of the weights of all parts that the checkpoint has, in hex; the same in every layout."""
@@ -139,9 +139,10 @@ class LTX2Checkpoint:
         return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def placement(self) -> Mapping[str, str]:
-        """The device and the number format, exactly, and what a loaded transformer tells of itself."""
+        """The devices and the number format, exactly, and what a loaded transformer tells of itself."""
         device, dtype = self._placement()
-        return {"device": str(device), "dtype": str(dtype).removeprefix("torch."), **self._said()}
+        where = {"device": str(device), "dtype": str(dtype).removeprefix("torch."), "nproc": str(self.nproc)}
+        return {**where, **self._said()}
 
     def _said(self) -> Mapping[str, str]:
         """What the checkpoint says of itself and the weights do not: on it depends how it is denoised with."""
@@ -190,7 +191,10 @@ class LTX2Checkpoint:
         return kept
 
     def cache_facts(self) -> Mapping[str, str]:
-        """What changes results beside the weights: where they run, in which number format, and what is said of them."""
+        """What changes results beside the weights: where they run, in which number format, and what is said of them.
+
+        Not on how many devices: as another size of a batch, that changes no more than the rounding.
+        """
         device, dtype = self._placement()
         return {"device": device.type, "dtype": str(dtype).removeprefix("torch."), **self._said()}
 
@@ -214,8 +218,9 @@ class LTX2Checkpoint:
         """The denoiser."""
         from stagegraph_ltx2.model.transformer import AudioVideoTransformer
 
+        team = self._team()
         module = self._load("transformer", TransformerConfig.from_dict, AudioVideoTransformer)
-        return parts.Transformer(module, self._traits(self.checkpoint))
+        return parts.Transformer(module, self._traits(self.checkpoint), team)
 
     @part
     def video_vae(self) -> parts.VideoVAE:
@@ -256,8 +261,30 @@ class LTX2Checkpoint:
         _, dtype = place(self.device, part_dtype("vocoder", files, self.dtype))
         return parts.Vocoder(load(files, read_vocoder, build_vocoder, device, dtype))
 
+    def serve(self) -> None:
+        """Be another rank than 0 of processes that were started together."""
+        from stagegraph_ltx2.parallel.launched import serve
+
+        serve()
+
+    def dismiss(self) -> None:
+        """Let the other ranks end; for rank 0."""
+        from stagegraph_ltx2.parallel.launched import dismiss
+
+        dismiss()
+
+    def _team(self) -> Team | None:
+        """The processes that evaluate the transformer, if they are several."""
+        if self.nproc == 1:
+            return None
+        config = self.checkpoint.component("transformer").config
+        raise_all([*device_faults(self.nproc, self.device), *head_faults(self.nproc, config)])
+        from stagegraph_ltx2.parallel.team import Team
+
+        return Team(self.nproc, self._placement()[0])
+
     def _placement(self) -> tuple[torch.device, torch.dtype]:
-        return place(self.device, self.dtype)
+        return place(self.device, self.dtype, count=self.nproc)
 
     def _load(self, name: str, read: Callable[[Mapping[str, Any]], C], module: Callable[[C], M]) -> M:
         device, dtype = self._placement()

@@ -20,11 +20,11 @@ DEVICE = '"auto" (the first GPU, or the CPU), "cpu", "cuda", "cuda:1", "mps".'
 DTYPE = '"auto" (bf16 on a GPU, fp32 on the CPU), "bf16", "fp16", "fp32".'
 
 
-def place(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
-    """A device and a number format, from the words for them."""
+def place(device: str, dtype: str, *, count: int = 1) -> tuple[torch.device, torch.dtype]:
+    """A device, the first of so many, and a number format, from the words for them."""
     from stagegraph_ltx2.checkpoint.device import resolve_device, resolve_dtype
 
-    found = resolve_device(device)
+    found = resolve_device(device, count=count)
     return found, resolve_dtype(dtype, found)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stagegraph import Check, hookimpl
-from stagegraph_ltx2 import codecs, stages, values
+from stagegraph_ltx2 import codecs, continuation, stages, values
 from stagegraph_ltx2.component import LTX2Checkpoint
 from stagegraph_ltx2.upsampler_component import LTX2LatentUpsampler
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import typer
 
     from stagegraph.artifacts import Codec
+    from stagegraph.continuation import ContinuationCodec
 
 GRAPHS = Path(__file__).parent / "graphs"
 
@@ -34,6 +35,12 @@ def stagegraph_types() -> Mapping[str, type]:
 def stagegraph_codecs() -> Iterable[Codec]:
     """How they are stored."""
     return codecs.CODECS
+
+
+@hookimpl
+def stagegraph_continuations() -> Iterable[ContinuationCodec]:
+    """What crosses from one segment to the next."""
+    return [continuation.CODEC]
 
 
 @hookimpl

@@ -154,6 +154,7 @@ class LTX2DenoisingStage:
 
         Raises:
             InputError: settings that do not fit the checkpoint or the latents; guidance without a negative text.
+            RankError: one of the processes that evaluate the transformer was lost.
         """
         from stagegraph_ltx2.denoise import denoise
         from stagegraph_ltx2.model.video_vae import unpack
@@ -182,6 +183,7 @@ class LTX2DenoisingStage:
             negative_text,
             on_step,
             self._begin(context),
+            transformer.evaluator,
         )
         unpacked = unpack(video, latents.size.latent())
         return Denoised(VideoLatent(unpacked, latents.frame_rate), AudioLatent(audio))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -46,11 +45,16 @@ def tiny(cache: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_base(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_base(cache: Path) -> Path:
     """The same checkpoint, as one that is not distilled; not to be written to."""
-    folder = tmp_path_factory.mktemp("base") / "checkpoint"
-    shutil.copytree(tiny, folder)
-    path = folder / "scheduler" / "scheduler_config.json"
-    config = json.loads(path.read_text())
-    path.write_text(json.dumps({**config, "use_dynamic_shifting": True, "shift_terminal": 0.1}))
-    return folder
+    from stagegraph_ltx2.checkpoint.resolve import resolve
+
+    return resolve("tiny-base")
+
+
+@pytest.fixture(scope="session")
+def tiny_2_3(cache: Path) -> Path:
+    """The embedded checkpoint of LTX-2.3; not to be written to."""
+    from stagegraph_ltx2.checkpoint.resolve import resolve
+
+    return resolve("tiny-2.3")

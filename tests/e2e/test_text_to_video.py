@@ -7,6 +7,7 @@ import re
 import shutil
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,10 @@ from stagegraph import manifest, yaml
 from stagegraph.builder import find
 from stagegraph.cli.app import call
 from stagegraph.plugins import default_registry
+from stagegraph_ltx2.checkpoint.contents import Layout
+from stagegraph_ltx2.checkpoint.convert import convert
+from stagegraph_ltx2.checkpoint.opening import open_checkpoint
+from stagegraph_ltx2.checkpoint.resolve import resolve
 from stagegraph_ltx2.component import LTX2Checkpoint
 from stagegraph_ltx2.stages import (
     LTX2AudioDecodingStage,
@@ -210,4 +215,71 @@ def test_an_absent_component_folder_is_found_before_anything_runs(
     assert len(lines) == 1
     envelope = json.loads(lines[0])
     assert envelope["error"]["code"] == "ltx2.missing_component"
-    assert envelope["error"]["message"] == f"{broken}: the checkpoint has no vocoder/"
+    assert envelope["error"]["message"] == f"{broken}: the checkpoint has no vocoder"
+
+
+TINIEST = {"latents.height": 64, "latents.width": 96, "latents.num_frames": 9}
+
+
+def _outputs(graph: str, settings: dict[str, Any], **outputs: tuple[str, str]) -> sg.Run:
+    """A shipped graph, run as far as some outputs of its nodes."""
+    g = sg.Graph.from_manifest(manifest.override(find(graph, default_registry()), {**TINIEST, **settings}))
+    for name, (node, port) in outputs.items():
+        g.output(name, getattr(g.node(node), port))
+    return g.run(outputs=list(outputs), prompt=PROMPT, seed=3)
+
+
+@pytest.mark.parametrize(("name", "rate"), [("tiny", 24000), ("tiny-2.3", 48000)])
+def test_every_layout_of_every_family_makes_the_same_video(name: str, rate: int, tmp_path: Path) -> None:
+    """Frames and samples of the shipped graph are equal bit by bit; LTX-2.3 sounds at 48 kHz."""
+    folder = resolve(name)
+    wanted = {"frames": ("frames", "output"), "sound": ("sound", "output")}
+    expected = _outputs("ltx2/text-to-video", {"model.path": str(folder)}, **wanted)
+    assert expected["sound"].sample_rate == rate
+    assert expected["frames"].pixels.std() > 2
+    layouts: tuple[Layout, ...] = ("single", "split", "fastvideo")
+    for layout in layouts:
+        path = convert(open_checkpoint(folder), tmp_path / layout, layout)
+        made = _outputs("ltx2/text-to-video", {"model.path": str(path)}, **wanted)
+        assert made["frames"] == expected["frames"]
+        assert made["sound"] == expected["sound"]
+
+
+def test_a_second_pass_over_a_single_file_takes_an_upsampler_from_elsewhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By a param of the checkpoint; without it, the check says what is missing and how to get it."""
+    path = convert(open_checkpoint(resolve("tiny-2.3")), tmp_path / "model", "single")
+    upsampler = (path / "model-spatial-upscaler.safetensors").rename(tmp_path / "upsampler.safetensors")
+    settings = {"model.path": str(path), "model.upsampler_path": str(upsampler)}
+    wanted = {"frames": ("frames", "output")}
+    video = _outputs("ltx2/text-to-video-two-pass", settings, **wanted)["frames"]
+    assert video.pixels.shape == (9, 128, 192, 3)
+    assert _outputs("ltx2/text-to-video-two-pass", {"model.path": "tiny-2.3"}, **wanted)["frames"] == video
+    assert call(["validate", "ltx2/text-to-video-two-pass", "--set", f"model.path={path}"]) == 3
+    assert capsys.readouterr().err.replace(str(tmp_path), "<tmp>") == (
+        "--set model.path: error[ltx2.missing_component]: <tmp>/model/model.safetensors: "
+        "the checkpoint has no latent upsampler\n"
+        "  why: it is a single file with transformer, connectors, vae, audio_vae, vocoder, text_encoder, tokenizer, "
+        "scheduler\n"
+        "  fix: hf download Lightricks/LTX-2.3 ltx-2.3-spatial-upscaler-x2-1.1.safetensors --local-dir <tmp>/model, or "
+        "set upsampler_path to where it is\n"
+    )
+
+
+def test_an_upsampler_beside_a_checkpoint_must_be_chosen_by_the_node(capsys: pytest.CaptureFixture[str]) -> None:
+    """Both could lend one: which is meant is said in the graph, and then it runs."""
+    text = Path(default_registry().manifests["ltx2/text-to-video-two-pass"]).read_text()
+    both = text.replace(
+        "nodes:\n", "  larger: {kind: ltx2.latent_upsampler, params: {path: tiny-2.3, device: cpu}}\nnodes:\n", 1
+    )
+    Path("both.yaml").write_text(both)
+    assert call(["validate", "both.yaml"]) == 2
+    assert re.sub(r"\d+:\d+", "-", capsys.readouterr().err) == (
+        "both.yaml:-: error[ambiguous_component]: upsample (ltx2.latent_upsampling) is lent upsampler LatentUpsampler, "
+        "which 2 components provide: model.latent_upsampler, larger.latent_upsampler\n"
+        "  fix: add components: {upsampler: ...} to the node, with model or larger\n"
+    )
+    chosen = "stage: ltx2.latent_upsampling\n    components: {upsampler: larger}\n"
+    Path("both.yaml").write_text(both.replace("stage: ltx2.latent_upsampling\n", chosen))
+    assert call(["validate", "both.yaml"]) == 0

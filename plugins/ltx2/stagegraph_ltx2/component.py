@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import attrs
 
 from stagegraph import component, param, part
 from stagegraph.errors import ComponentError, Fault
 from stagegraph_ltx2 import parts
-from stagegraph_ltx2.checkpoint.folder import Checkpoint
-from stagegraph_ltx2.checkpoint.resolve import present, resolve
+from stagegraph_ltx2.checkpoint.contents import Checkpoint
+from stagegraph_ltx2.checkpoint.fingerprint import fingerprint
+from stagegraph_ltx2.checkpoint.opening import open_checkpoint
 from stagegraph_ltx2.checkpoint.sizes import weight_bytes, weight_count
-from stagegraph_ltx2.errors import failure, raise_all
+from stagegraph_ltx2.checkpoint.sought import Sought
+from stagegraph_ltx2.checkpoint.stored import faults_in_files
+from stagegraph_ltx2.errors import raise_all
+from stagegraph_ltx2.lending import DEVICE, DTYPE, load, module_of, part_dtype, place, upsampler_facts
 from stagegraph_ltx2.model.config import (
     AudioVAEConfig,
-    ConfigError,
     ConnectorsConfig,
     LatentUpsamplerConfig,
     TransformerConfig,
@@ -33,8 +37,8 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 M = TypeVar("M", bound="torch.nn.Module")
 
-#: Part -> the folders of a checkpoint that it is made of.
-FOLDERS = {
+#: Part -> the components of a checkpoint that it is made of.
+COMPONENTS = {
     "text_encoder": ("text_encoder", "tokenizer"),
     "connectors": ("connectors",),
     "transformer": ("transformer",),
@@ -48,14 +52,31 @@ FOLDERS = {
 
 @component("ltx2.checkpoint", version=1)
 class LTX2Checkpoint:
-    """An LTX-2 checkpoint: a folder in the diffusers layout, or the name of one on Hugging Face."""
+    """An LTX-2 checkpoint: a folder as diffusers or FastVideo has it, one official file, or a pack of one file a part.
+
+    Which of them it is, and whether it is LTX-2.0 or LTX-2.3, is found out from its files.
+    """
 
     path: str = param(
-        default="tiny", help='A folder, a Hugging Face id such as "Lightricks/LTX-2", or "tiny" (small, random).'
+        default="tiny",
+        help='A folder or a file; a Hugging Face id such as "Lightricks/LTX-2", or a file in one, '
+        '"Lightricks/LTX-2.3/<file>.safetensors"; or "tiny", "tiny-base", "tiny-2.3", "tiny-2.3-base" (small, random).',
     )
     revision: str | None = param(default=None, help="Branch, tag or commit of a Hugging Face repository.")
-    device: str = param(default="auto", help='"auto" (the first GPU, or the CPU), "cpu", "cuda", "cuda:1", "mps".')
-    dtype: str = param(default="auto", help='"auto" (bf16 on a GPU, fp32 on the CPU), "bf16", "fp16", "fp32".')
+    text_encoder_path: str | None = param(
+        default=None,
+        help="Gemma 3 with its tokenizer, where it is not part of the checkpoint or beside its file: a folder, a file "
+        "of a pack, or a Hugging Face id.",
+    )
+    video_vae_path: str | None = param(default=None, help="A file with a video VAE, in place of the checkpoint's own.")
+    audio_vae_path: str | None = param(
+        default=None, help="A file with an audio VAE and a vocoder, in place of the checkpoint's own."
+    )
+    upsampler_path: str | None = param(
+        default=None, help="A file or folder with a latent upsampler, for a second pass over single files."
+    )
+    device: str = param(default="auto", help=DEVICE)
+    dtype: str = param(default="auto", help=DTYPE)
     nproc: int = param(
         default=1,
         ge=1,
@@ -67,20 +88,39 @@ class LTX2Checkpoint:
         help="What tells checkpoints apart where outputs are kept: samples of their files, or every byte (minutes).",
     )
 
-    @cached_property
+    _opened: list[Checkpoint] = attrs.field(init=False, factory=list, eq=False, repr=False)
+    """The checkpoint, once it was opened; every check opens it again, for its files may have been mended meanwhile."""
+
+    @property
     def checkpoint(self) -> Checkpoint:
         """The checkpoint, found (or downloaded) and opened; no weights are read."""
-        return Checkpoint.open(resolve(self.path, revision=self.revision))
+        if not self._opened:
+            self._opened.append(open_checkpoint(*self._sought.places()))
+        return self._opened[0]
+
+    @property
+    def _sought(self) -> Sought:
+        others = self.text_encoder_path, self.video_vae_path, self.audio_vae_path, self.upsampler_path
+        return Sought(self.path, self.revision, *others)
+
+    def _present(self) -> Checkpoint | None:
+        """The checkpoint as far as it is on this machine; None if something of it would have to be downloaded."""
+        if not self._opened:
+            places = self._sought.present()
+            if places is None:
+                return None
+            self._opened.append(open_checkpoint(*places))
+        return self._opened[0]
 
     def check(self, parts: frozenset[str]) -> Iterable[Fault]:
-        """Whether the folders of the parts are there, with files that can be read; what is to be downloaded is fine."""
+        """Whether all that the parts are made of is there and can be read; what is to be downloaded is fine."""
+        self._opened.clear()
         faults = list(device_faults(self.nproc, self.device))
         try:
-            folder = present(self.path, revision=self.revision)
-            if folder is not None:
-                wanted = [name for part in sorted(parts) for name in FOLDERS[part]]
-                checkpoint = Checkpoint.open(folder)
-                checkpoint.components(wanted)
+            checkpoint = self._present()
+            if checkpoint is not None:
+                names = dict.fromkeys(name for part in sorted(parts) for name in COMPONENTS[part])
+                faults += faults_in_files(checkpoint.components(names))
                 if "transformer" in parts:
                     faults += head_faults(self.nproc, checkpoint.component("transformer").config)
         except ComponentError as error:
@@ -88,37 +128,45 @@ class LTX2Checkpoint:
         return faults
 
     def fingerprint(self) -> str:
-        """The identity of all folders that the checkpoint has, in hex."""
-        present = set(self.checkpoint.names)
-        folders = [folder for group in FOLDERS.values() for folder in group if folder in present]
+        """The identity of the weights of all parts that the checkpoint has, in hex; the same in every layout."""
+        checkpoint = self.checkpoint
+        names = dict.fromkeys(name for group in COMPONENTS.values() for name in group if name in checkpoint.found)
         whole = self.identity == "contents"
-        digests = (f"{folder}={self.checkpoint.fingerprint(folder, whole=whole)}\n" for folder in folders)
+        digests = (
+            f"{name}={fingerprint(files, whole=whole)}\n"
+            for name, files in zip(names, checkpoint.components(names), strict=True)
+        )
         return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def placement(self) -> Mapping[str, str]:
-        """The devices and the number format, exactly."""
+        """The devices and the number format, exactly, and what a loaded transformer tells of itself."""
         device, dtype = self._placement()
-        return {"device": str(device), "dtype": str(dtype).removeprefix("torch."), "nproc": str(self.nproc)}
+        where = {"device": str(device), "dtype": str(dtype).removeprefix("torch."), "nproc": str(self.nproc)}
+        return {**where, **self._said()}
+
+    def _said(self) -> Mapping[str, str]:
+        """What the checkpoint says of itself and the weights do not: on it depends how it is denoised with."""
+        return {"distilled": str(self.checkpoint.distilled).lower()}
 
     def part_facts(self, part: str) -> Mapping[str, Any]:
         """The bytes that a part takes once loaded, from headers; nothing if the checkpoint is not on this machine."""
-        folder = present(self.path, revision=self.revision)
-        if folder is None:
+        checkpoint = self._present()
+        if checkpoint is None:
             return {}
-        checkpoint = Checkpoint.open(folder)
-        weights = weight_count(checkpoint.components(FOLDERS[part]))
-        facts: dict[str, Any] = {"bytes": weights * weight_bytes(self.dtype, self.device)}
+        components = checkpoint.components(COMPONENTS[part])
+        facts: dict[str, Any] = {
+            "bytes": weight_count(components) * weight_bytes(part_dtype(part, components[0], self.dtype), self.device)
+        }
         if part == "transformer":
             facts |= self._traits(checkpoint)
         elif part == "latent_upsampler":
-            config = LatentUpsamplerConfig.from_dict(checkpoint.component("latent_upsampler").config)
-            facts |= {"spatial_scale": str(config.scale), "temporal_scale": 2 if config.temporal_upsample else 1}
+            facts |= upsampler_facts(components[0])
         return facts
 
     def _traits(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         """What the checkpoint says of its transformer."""
         layers = checkpoint.component("transformer").config.get("num_layers")
-        return {"family": checkpoint.version, "distilled": checkpoint.distilled, "layers": layers}
+        return {"family": checkpoint.family, "distilled": checkpoint.distilled, "layers": layers}
 
     def free_memory(self) -> int | None:
         """Free bytes of the device."""
@@ -134,21 +182,21 @@ class LTX2Checkpoint:
 
     def offload(self, part: str, value: Any) -> Any:
         """A part moved to the memory of the CPU."""
-        _module_of(value).to("cpu")
+        module_of(value).to("cpu")
         return value
 
     def restore(self, part: str, kept: Any) -> Any:
         """It moved back."""
-        _module_of(kept).to(self._placement()[0])
+        module_of(kept).to(self._placement()[0])
         return kept
 
     def cache_facts(self) -> Mapping[str, str]:
-        """What changes results beside the weights: where they run, and in which number format.
+        """What changes results beside the weights: where they run, in which number format, and what is said of them.
 
         Not on how many devices: as another size of a batch, that changes no more than the rounding.
         """
         device, dtype = self._placement()
-        return {"device": device.type, "dtype": str(dtype).removeprefix("torch.")}
+        return {"device": device.type, "dtype": str(dtype).removeprefix("torch."), **self._said()}
 
     @part
     def text_encoder(self) -> parts.TextEncoder:
@@ -208,7 +256,10 @@ class LTX2Checkpoint:
         """Mel spectrograms to sound."""
         from stagegraph_ltx2.model.wideband_vocoder import build_vocoder
 
-        return parts.Vocoder(self._load("vocoder", read_vocoder, build_vocoder))
+        files = self.checkpoint.component("vocoder")
+        device, _ = self._placement()
+        _, dtype = place(self.device, part_dtype("vocoder", files, self.dtype))
+        return parts.Vocoder(load(files, read_vocoder, build_vocoder, device, dtype))
 
     def serve(self) -> None:
         """Be another rank than 0 of processes that were started together."""
@@ -233,25 +284,8 @@ class LTX2Checkpoint:
         return Team(self.nproc, self._placement()[0])
 
     def _placement(self) -> tuple[torch.device, torch.dtype]:
-        from stagegraph_ltx2.checkpoint.device import resolve_device, resolve_dtype
+        return place(self.device, self.dtype, count=self.nproc)
 
-        device = resolve_device(self.device, count=self.nproc)
-        return device, resolve_dtype(self.dtype, device)
-
-    def _load(self, folder: str, read: Callable[[Mapping[str, Any]], C], module: Callable[[C], M]) -> M:
-        from stagegraph_ltx2.checkpoint.load import load_module
-
-        files = self.checkpoint.component(folder)
-        try:
-            config = read(files.config)
-        except ConfigError as error:
-            raise failure("bad_config", str(error), where=files.config_path) from error
+    def _load(self, name: str, read: Callable[[Mapping[str, Any]], C], module: Callable[[C], M]) -> M:
         device, dtype = self._placement()
-        loaded: M = load_module(lambda: module(config), files, device=device, dtype=dtype)
-        return loaded
-
-
-def _module_of(part: Any) -> torch.nn.Module:
-    """The module inside a part."""
-    module: torch.nn.Module = part.gemma.model if isinstance(part, parts.TextEncoder) else part.module
-    return module
+        return load(self.checkpoint.component(name), read, module, device, dtype)

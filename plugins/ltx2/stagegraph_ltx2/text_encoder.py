@@ -12,22 +12,14 @@ import torch
 from torch import nn
 from transformers import Gemma3TextConfig, Gemma3TextModel
 
-from stagegraph.errors import Fault
-from stagegraph_ltx2.checkpoint.folder import Checkpoint, ComponentFiles
-from stagegraph_ltx2.checkpoint.layout import TEXT_UNUSED
+from stagegraph.errors import ComponentError, Fault
+from stagegraph_ltx2.checkpoint.contents import Checkpoint, ComponentFiles
+from stagegraph_ltx2.checkpoint.gemma import asset_bytes
 from stagegraph_ltx2.checkpoint.load import load_module
-from stagegraph_ltx2.checkpoint.match import Names
 from stagegraph_ltx2.errors import failure, fault, raise_all
 
 #: Tokens. What the connectors were trained with; a multiple of their 128 registers.
 MAX_TOKENS = 1024
-
-#: How Gemma 3 is stored: two forms of `Gemma3ForConditionalGeneration`, and that of `Gemma3ForCausalLM`. The head is
-#: tied to the embeddings, so that a stored head adds nothing; images are never encoded.
-NAMES = Names(
-    prefixes=(("model.language_model.", ""), ("language_model.model.", ""), ("model.", "")),
-    ignore=TEXT_UNUSED,
-)
 
 #: Keys of `text_config` that say how the model is built.
 BUILT_FROM = frozenset(
@@ -164,14 +156,14 @@ class GemmaTextEncoder:
 
 
 def load_text_encoder(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype) -> GemmaTextEncoder:
-    """The text encoder of a checkpoint, from its folders `text_encoder` and `tokenizer`.
+    """The text encoder of a checkpoint and its tokenizer.
 
     Raises:
         ComponentError: absent or damaged files, a configuration with keys that are not known, weights that do not fit.
     """
     weights, vocabulary = checkpoint.components(["text_encoder", "tokenizer"])
     config = _text_config(weights)
-    model = load_module(lambda: _hollow_gemma(config), weights, device=device, dtype=dtype, names=NAMES)
+    model = load_module(lambda: _hollow_gemma(config), weights, device=device, dtype=dtype)
     return GemmaTextEncoder(model, load_tokenizer(vocabulary))
 
 
@@ -195,7 +187,7 @@ def _text_config(files: ComponentFiles) -> Gemma3TextConfig:
             f"{type(error).__name__}: {error}",
             where=files.config_path,
             why="transformers does not accept this as the configuration of a Gemma 3 text model",
-            fix="download text_encoder/config.json again",
+            fix=f"download {files.config_path.name} again",
         ) from error
 
 
@@ -229,16 +221,18 @@ def load_tokenizer(files: ComponentFiles) -> PromptTokenizer:
     Raises:
         ComponentError: a damaged vocabulary, or one without the special tokens that the configuration names.
     """
-    (path,) = files.files
+    asset = files.assets["tokenizer.json"]
     try:
-        tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        tokenizer = tokenizers.Tokenizer.from_buffer(asset_bytes(asset))
+    except ComponentError:
+        raise
     except Exception as error:  # the library raises bare exceptions
         raise failure(
             "bad_tokenizer",
-            f"{path.name}: {error}",
-            where=path,
+            f"tokenizer.json: {error}",
+            where=asset.path,
             why="it is not a file of the tokenizers library",
-            fix=f"download {path.parent.name}/{path.name} again",
+            fix=f"download {asset.path.parent.name}/{asset.path.name} again",
         ) from None
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -258,6 +252,6 @@ def _token_id(files: ComponentFiles, tokenizer: tokenizers.Tokenizer, role: str)
             f"{role} is {token!r:.80}",
             where=files.config_path,
             why="it must be a token of the vocabulary in tokenizer.json",
-            fix=f"download {files.folder.name}/ again",
+            fix=f"download {files.place.name}{'/' * files.place.is_dir()} again",
         )
     return int(number)

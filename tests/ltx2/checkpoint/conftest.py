@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stagegraph.errors import ComponentError
-from stagegraph_ltx2.checkpoint.folder import Checkpoint
+from stagegraph_ltx2.checkpoint.contents import Checkpoint, Layout
+from stagegraph_ltx2.checkpoint.convert import convert
+from stagegraph_ltx2.checkpoint.opening import open_checkpoint
+from stagegraph_ltx2.checkpoint.resolve import resolve
 from stagegraph_ltx2.checkpoint.tiny import make_tiny
 
 
@@ -90,4 +96,43 @@ def refusal(tmp_path: Path) -> Callable[[Callable[[], object]], str]:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """The tiny checkpoint of seed 0. Tests that change files copy it."""
-    return Checkpoint.open(make_tiny(tmp_path_factory.mktemp("tiny") / "ltx2"))
+    return open_checkpoint(make_tiny(tmp_path_factory.mktemp("tiny") / "ltx2"))
+
+
+@pytest.fixture(scope="session")
+def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Layout], Path]:
+    """The embedded checkpoint of a name in a layout, made once; not to be written to."""
+    made: dict[tuple[str, str], Path] = {}
+
+    def get(name: str, layout: Layout) -> Path:
+        if layout == "diffusers":
+            return resolve(name)
+        if (name, layout) not in made:
+            folder = tmp_path_factory.mktemp("layouts") / f"{name}-{layout}"
+            made[name, layout] = convert(open_checkpoint(resolve(name)), folder, layout)
+        return made[name, layout]
+
+    return get
+
+
+@pytest.fixture
+def copied(laid_out: Callable[[str, Layout], Path], tmp_path: Path) -> Callable[[str, Layout], Path]:
+    """A copy of it as <tmp>/model, to be changed."""
+
+    def copy(name: str, layout: Layout) -> Path:
+        return Path(shutil.copytree(laid_out(name, layout), tmp_path / "model"))
+
+    return copy
+
+
+def rewrite(
+    path: Path,
+    metadata: Mapping[str, str | None] = MappingProxyType({}),
+    rename: Callable[[str], str | None] = lambda name: name,
+) -> Path:
+    """A safetensors file with other metadata (None removes), and tensors renamed (None removes)."""
+    with safe_open(path, framework="pt") as file:
+        told = {**(file.metadata() or {}), **metadata}
+        tensors = {new: file.get_tensor(name) for name in file.keys() if (new := rename(name)) is not None}  # noqa: SIM118
+    save_file(tensors, path, metadata={key: value for key, value in told.items() if value is not None})
+    return path

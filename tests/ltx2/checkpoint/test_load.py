@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from stagegraph_ltx2.checkpoint.convert import convert
 from stagegraph_ltx2.checkpoint.device import resolve_device, resolve_dtype
-from stagegraph_ltx2.checkpoint.folder import Checkpoint
 from stagegraph_ltx2.checkpoint.header import Header, read_header
 from stagegraph_ltx2.checkpoint.load import load_module
-from stagegraph_ltx2.checkpoint.match import Names
-from stagegraph_ltx2.model.config import ConnectorsConfig
+from stagegraph_ltx2.checkpoint.names import AS_STORED, Names
+from stagegraph_ltx2.checkpoint.opening import open_checkpoint
+from stagegraph_ltx2.checkpoint.resolve import resolve
+from stagegraph_ltx2.checkpoint.tiny import NETWORKS
+from stagegraph_ltx2.model.config import ConnectorsConfig, TransformerConfig
 from stagegraph_ltx2.model.connectors import TextConnectors
 
 Refusal = Callable[[Callable[[], object]], str]
 Shard = Callable[[dict[str, dict[str, Tensor]]], Path]
 CPU = torch.device("cpu")
-FIX = "  fix: download the component again, or the one that its config.json describes"
+FIX = "  fix: download the component again, or the one that its configuration describes"
 
 
 def load(
-    root: Path, build: Callable[[], nn.Module], dtype: torch.dtype = torch.float32, names: Names | None = None
+    root: Path, build: Callable[[], nn.Module], dtype: torch.dtype = torch.float32, names: Names = AS_STORED
 ) -> nn.Module:
-    return load_module(build, Checkpoint.open(root).component("connectors"), device=CPU, dtype=dtype, names=names)
+    files = open_checkpoint(root).component("connectors")
+    files = attrs.evolve(files, weights=tuple(attrs.evolve(file, names=names) for file in files.weights))
+    return load_module(build, files, device=CPU, dtype=dtype)
 
 
 def test_a_module_gets_the_stored_weights(root: Path, state: dict[str, Tensor], small: type[nn.Module]) -> None:
@@ -73,7 +80,7 @@ def test_names_are_mapped_and_left_out_as_told(
     root: Path, weights: Path, state: dict[str, Tensor], small: type[nn.Module]
 ) -> None:
     save_file({f"model.{name}": tensor for name, tensor in state.items()} | {"head.weight": torch.ones(1)}, weights)
-    module = load(root, small, names=Names(prefixes=(("model.", ""),), ignore=("head.",)))
+    module = load(root, small, names=Names((("model.", ""),), ignore=("head.",)))
     assert torch.equal(module.state_dict()["mean"], state["mean"])
 
 
@@ -95,11 +102,11 @@ def test_all_mismatches_are_told_at_once(
         "  why: weights without a place belong to another model, whose results this one would not give\n"
         f"{FIX}\n"
         "<tmp>/model/connectors: error[ltx2.tensor_shape]: 1 tensor misshapen: inner.weight is [3, 4], not [4, 3]\n"
-        "  why: config.json and the weights describe different models\n"
+        "  why: the configuration and the weights describe different models\n"
         f"{FIX}\n"
         "<tmp>/model/connectors: error[ltx2.tensor_dtype]: 1 tensor quantised: outer.weight is I8\n"
         "  why: this release loads F64, F32, F16, BF16\n"
-        f"{FIX}"
+        "  fix: use the files in bf16"
     )
 
 
@@ -128,14 +135,25 @@ def test_a_tensor_in_two_shards_is_an_error(
 def test_a_configuration_that_cannot_be_built_names_its_file(root: Path, refusal: Refusal) -> None:
     config = {"_class_name": "LTX2TextConnectors", "rope_type": "split", "causal_temporal_positioning": True, "old": 1}
     (root / "connectors" / "config.json").write_text(json.dumps(config))
-    files = Checkpoint.open(root).component("connectors")
+    files = open_checkpoint(root).component("connectors")
     build = lambda: TextConnectors(ConnectorsConfig.from_dict(files.config))  # noqa: E731
     assert refusal(lambda: load_module(build, files, device=CPU, dtype=torch.float32)) == (
         "<tmp>/model/connectors/config.json: error[ltx2.bad_config]: old is not a key of ConnectorsConfig; "
         "causal_temporal_positioning=True is in no released LTX-2 model; supported: False\n"
         "  why: connectors cannot be built from this configuration\n"
-        "  fix: use a checkpoint of LTX-2 (19B), e.g. Lightricks/LTX-2"
+        "  fix: use a checkpoint of LTX-2, e.g. Lightricks/LTX-2"
     )
+
+
+def test_a_network_of_impossible_size_is_an_error(root: Path, refusal: Refusal) -> None:
+    files = open_checkpoint(root).component("connectors")
+
+    def build() -> nn.Module:
+        return nn.ModuleList([nn.Linear(10**6 * 10**6, 10**9)])
+
+    text = refusal(lambda: load_module(build, files, device=CPU, dtype=torch.float32))
+    assert text.startswith("<tmp>/model/connectors/config.json: error[ltx2.bad_config]: ")
+    assert "connectors cannot be built from this configuration" in text
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_an_error(
@@ -173,7 +191,7 @@ import json, sys
 from pathlib import Path
 import torch
 from torch import nn
-from stagegraph_ltx2.checkpoint.folder import Checkpoint
+from stagegraph_ltx2.checkpoint.opening import open_checkpoint
 from stagegraph_ltx2.checkpoint.load import load_module
 
 def peak():
@@ -182,8 +200,8 @@ def peak():
 def build():
     return nn.ModuleList(nn.Linear(1448, 1448, bias=False) for _ in range(24))
 
-files = Checkpoint.open(Path(sys.argv[1])).component("connectors")
-load_module(lambda: nn.Linear(4, 4, bias=False), Checkpoint.open(Path(sys.argv[2])).component("connectors"),
+files = open_checkpoint(Path(sys.argv[1])).component("connectors")
+load_module(lambda: nn.Linear(4, 4, bias=False), open_checkpoint(Path(sys.argv[2])).component("connectors"),
             device=torch.device("cpu"), dtype=torch.float32)
 before = peak()
 dtype = getattr(torch, sys.argv[3])
@@ -214,6 +232,45 @@ def test_memory_holds_the_weights_once(root: Path, shard: Shard, tmp_path: Path,
     command = [sys.executable, "-c", PEAK, str(root), str(warm.parent), dtype]
     ratio = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert 0.9 < ratio < 1.2
+
+
+SINGLE = """
+import json, sys
+from pathlib import Path
+import torch
+from stagegraph_ltx2.component import LTX2Checkpoint
+
+def peak():
+    return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
+
+warm, path = (LTX2Checkpoint(path=word, device="cpu", dtype="fp32") for word in sys.argv[1:])
+warm.transformer(), warm.video_vae()
+before = peak()
+loaded = [path.transformer().module, path.video_vae().module]
+size = sum(p.numel() * p.element_size() for module in loaded for p in module.parameters())
+print((peak() - before) / size, size)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak of memory from /proc")
+def test_memory_holds_the_parts_of_a_single_file_once(tmp_path: Path) -> None:
+    """100 MB of its transformer and its video VAE: no part is held twice, and the file is never held whole."""
+    folder = shutil.copytree(resolve("tiny"), tmp_path / "folder")
+    path = folder / "transformer" / "config.json"
+    wide = {"num_attention_heads": 8, "attention_head_dim": 64, "cross_attention_dim": 512}
+    wide |= {"audio_num_attention_heads": 8, "audio_attention_head_dim": 32, "audio_cross_attention_dim": 256}
+    config = json.loads(path.read_text()) | wide | {"num_layers": 3}
+    path.write_text(json.dumps(config))
+    with torch.device("meta"):
+        shapes = NETWORKS["transformer"](TransformerConfig.from_dict(config)).state_dict()
+    state = {name: torch.zeros(tensor.shape) for name, tensor in shapes.items()}
+    save_file(state, folder / "transformer" / "diffusion_pytorch_model.safetensors")
+    made = convert(open_checkpoint(folder), tmp_path / "single", "single")
+    warm = convert(open_checkpoint(resolve("tiny")), tmp_path / "warm", "single")
+    command = [sys.executable, "-c", SINGLE, str(warm), str(made)]
+    ratio, size = map(float, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    assert size > 90_000_000
+    assert 0.9 < ratio < 1.15
 
 
 def test_auto_is_full_precision_on_a_cpu_and_bf16_elsewhere() -> None:

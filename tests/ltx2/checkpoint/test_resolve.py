@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,10 +19,14 @@ from huggingface_hub import errors as hub_errors
 from stagegraph_ltx2.checkpoint.hub import wanted_files
 from stagegraph_ltx2.checkpoint.resolve import resolve
 from stagegraph_ltx2.checkpoint.tiny import make_tiny
-from stagegraph_ltx2.checkpoint.tiny_recipe import VERSION
+from stagegraph_ltx2.checkpoint.tiny_recipe import VERSION, Variant
 
 Refusal = Callable[[Callable[[], object]], str]
-WHY = "a checkpoint is a folder, the word tiny, or a Hugging Face repository like Lightricks/LTX-2"
+WHY = (
+    "a checkpoint is a folder or a file, one of tiny, tiny-base, tiny-2.3, tiny-2.3-base, or a Hugging Face repository "
+    "like Lightricks/LTX-2"
+)
+TINY = f"tiny.v{VERSION}"
 SITE = "https://huggingface.co/org/name"
 
 
@@ -62,12 +67,12 @@ def test_a_path_is_never_looked_for_on_the_hub(
 ) -> None:
     (tmp_path / "model").mkdir()
     assert refusal(lambda: resolve(name.format(tmp=tmp_path))) == (
-        f"{shown}: error[ltx2.no_such_checkpoint]: no such folder: {shown}\n  why: {WHY}\n  fix: {fix}"
+        f"{shown}: error[ltx2.no_such_checkpoint]: no such file or folder: {shown}\n  why: {WHY}\n  fix: {fix}"
     )
 
 
 def test_a_path_object_is_never_a_repository(refusal: Refusal) -> None:
-    assert "no such folder: org/name" in refusal(lambda: resolve(Path("org/name")))
+    assert "no such file or folder: org/name" in refusal(lambda: resolve(Path("org/name")))
 
 
 def test_a_repository_is_downloaded_as_far_as_it_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -75,12 +80,52 @@ def test_a_repository_is_downloaded_as_far_as_it_is_read(monkeypatch: pytest.Mon
 
     def download(repository: str, **options: object) -> str:
         asked.update(options, repository=repository)
+        (tmp_path / "model_index.json").write_text("{}")
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     assert resolve("org/name@v1", cache_dir=tmp_path) == tmp_path
     patterns = list(wanted_files())
-    assert asked == {"repository": "org/name", "revision": "v1", "cache_dir": tmp_path, "allow_patterns": patterns}
+    options = {"revision": "v1", "cache_dir": tmp_path, "allow_patterns": patterns, "local_files_only": False}
+    assert asked == {"repository": "org/name", **options}
+
+
+def test_one_file_of_a_repository_is_downloaded_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refusal: Refusal
+) -> None:
+    asked: list[tuple[str, object, object]] = []
+
+    def download(repository: str, *, revision: str | None, allow_patterns: list[str], **options: object) -> str:
+        asked.append((repository, revision, allow_patterns))
+        snapshot = tmp_path / "snapshot"
+        (snapshot / "sub").mkdir(parents=True, exist_ok=True)
+        if "absent" not in allow_patterns[0]:
+            (snapshot / allow_patterns[0]).touch()
+        else:
+            shutil.rmtree(snapshot)
+        return str(snapshot)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert resolve("org/name/sub/a-1.0.safetensors@v1") == tmp_path / "snapshot" / "sub" / "a-1.0.safetensors"
+    assert resolve("org/name/b.safetensors", revision="v2") == tmp_path / "snapshot" / "b.safetensors"
+    assert asked == [("org/name", "v1", ["sub/a-1.0.safetensors"]), ("org/name", "v2", ["b.safetensors"])]
+    assert refusal(lambda: resolve("org/name/absent.safetensors")) == (
+        f"{SITE}: error[ltx2.no_such_checkpoint]: org/name has no absent.safetensors\n"
+        f"  fix: name a file of {SITE}/tree/main: org/name/<file>.safetensors"
+    )
+    assert refusal(lambda: resolve("org/name", wanted=("absent*", "also-absent*"))) == (
+        f"{SITE}: error[ltx2.no_such_checkpoint]: org/name is no checkpoint in folders\n"
+        "  why: a repository of single files is no checkpoint; each of its files is one\n"
+        f"  fix: name a file of {SITE}/tree/main: org/name/<file>.safetensors"
+    )
+
+
+def test_a_file_in_a_folder_that_exists_is_never_looked_for_on_the_hub(tmp_path: Path, refusal: Refusal) -> None:
+    (tmp_path / "org").mkdir()
+    assert "no such file or folder: org/name/a.safetensors" in refusal(lambda: resolve("org/name/a.safetensors"))
+    (tmp_path / "a.safetensors").touch()
+    assert resolve("a.safetensors") == Path("a.safetensors")
+    assert "did you mean ./a.safetensors?" in refusal(lambda: resolve("b.safetensors"))
 
 
 def test_of_a_repository_only_weights_configurations_and_tokenizer_are_wanted() -> None:
@@ -92,6 +137,8 @@ def test_of_a_repository_only_weights_configurations_and_tokenizer_are_wanted() 
     ]
     wanted += ["transformer/diffusion_pytorch_model-00001-of-00008.safetensors", "text_encoder/model.safetensors"]
     wanted += ["transformer/diffusion_pytorch_model.safetensors.index.json", "scheduler/scheduler_config.json"]
+    wanted += ["transformer/model.safetensors", "text_encoder/gemma/model-00001-of-00005.safetensors"]
+    wanted += ["text_encoder/gemma/tokenizer.json", "spatial_upscaler/model.safetensors"]
     others = [
         "ltx-2-19b-dev.safetensors",
         "README.md",
@@ -176,11 +223,24 @@ def test_what_the_hub_says_becomes_one_error_with_a_fix(
     assert refusal(lambda: resolve("org/name", revision="v1")) == f"{SITE}: {text}"
 
 
+def test_what_is_only_looked_at_is_not_downloaded(monkeypatch: pytest.MonkeyPatch, refusal: Refusal) -> None:
+    def local_only(repository: str, *, local_files_only: bool, **options: object) -> str:
+        assert local_files_only
+        raise hub_errors.LocalEntryNotFoundError("no")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", local_only)
+    assert refusal(lambda: resolve("org/name", local=True)) == (
+        f"{SITE}: error[ltx2.hub_offline]: org/name is not on this machine\n"
+        "  why: only what was downloaded before is looked at\n"
+        "  fix: hf download org/name"
+    )
+
+
 def test_tiny_is_made_once_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "tiny").mkdir()  # a folder of this name does not change what the word means
     folder = resolve("tiny")
-    assert folder == tmp_path / "cache" / "stagegraph" / "ltx2" / f"tiny-{VERSION}"
+    assert folder == tmp_path / "cache" / "stagegraph" / "ltx2" / TINY
     made = (folder / "model_index.json").stat().st_mtime_ns
     assert resolve("tiny") == folder
     assert (folder / "model_index.json").stat().st_mtime_ns == made
@@ -191,9 +251,9 @@ def test_tiny_in_a_cache_that_cannot_be_written_is_an_error(
 ) -> None:
     (tmp_path / "cache").write_text("a file, where a folder is needed")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = f"<tmp>/cache/stagegraph/ltx2/tiny-{VERSION}"
+    folder = f"<tmp>/cache/stagegraph/ltx2/{TINY}"
     assert refusal(lambda: resolve("tiny")) == (
-        f"{folder}: error[ltx2.unreadable_file]: tiny-{VERSION} cannot be used: Not a directory\n"
+        f"{folder}: error[ltx2.unreadable_file]: {TINY} cannot be used: Not a directory\n"
         "  why: the operating system refused it\n"
         f"  fix: ls -ld <tmp>/cache/stagegraph/ltx2 {folder}"
     )
@@ -203,15 +263,15 @@ def test_two_that_make_tiny_at_once_share_one(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     both_absent = threading.Barrier(2)
 
-    def make(folder: Path) -> Path:
+    def make(folder: Path, variant: Variant) -> Path:
         both_absent.wait()
-        return make_tiny(folder)
+        return make_tiny(folder, variant)
 
     monkeypatch.setattr("stagegraph_ltx2.checkpoint.tiny.make_tiny", make)
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(resolve, ["tiny", "tiny"]))
-    assert answers == [tmp_path / "stagegraph" / "ltx2" / f"tiny-{VERSION}"] * 2
-    assert [entry.name for entry in (tmp_path / "stagegraph" / "ltx2").iterdir()] == [f"tiny-{VERSION}"]
+    assert answers == [tmp_path / "stagegraph" / "ltx2" / TINY] * 2
+    assert [entry.name for entry in (tmp_path / "stagegraph" / "ltx2").iterdir()] == [TINY]
 
 
 def test_finding_and_checking_a_checkpoint_imports_no_torch(root: Path) -> None:
@@ -219,10 +279,14 @@ def test_finding_and_checking_a_checkpoint_imports_no_torch(root: Path) -> None:
         import sys
         from pathlib import Path
         import stagegraph_ltx2.errors
-        from stagegraph_ltx2.checkpoint.folder import Checkpoint
+        from stagegraph_ltx2.checkpoint.convert import convert
+        from stagegraph_ltx2.checkpoint.fingerprint import fingerprint
+        from stagegraph_ltx2.checkpoint.opening import open_checkpoint
+        from stagegraph_ltx2.checkpoint.report import report_on
         from stagegraph_ltx2.checkpoint.resolve import resolve
-        checkpoint = Checkpoint.open(resolve(sys.argv[1]))
-        checkpoint.fingerprint("connectors")
+        checkpoint = open_checkpoint(resolve(sys.argv[1]))
+        fingerprint(checkpoint.component("connectors"))
+        report_on(resolve(sys.argv[1]))
         heavy = {"torch", "transformers", "huggingface_hub", "numpy", "safetensors"} & set(sys.modules)
         sys.exit(f"imported {heavy}" if heavy else 0)
     """

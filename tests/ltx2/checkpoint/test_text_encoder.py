@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, Gemma3ForCausalLM, Gemma3ForConditionalGeneration, Gemma3TextModel
 
-from stagegraph_ltx2.checkpoint.folder import Checkpoint
+from stagegraph_ltx2.checkpoint.contents import Checkpoint
+from stagegraph_ltx2.checkpoint.opening import open_checkpoint
 from stagegraph_ltx2.text_encoder import MAX_TOKENS, GemmaTextEncoder, load_text_encoder
 
 Refusal = Callable[[Callable[[], object]], str]
@@ -21,14 +22,15 @@ CPU = torch.device("cpu")
 
 
 def load(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> GemmaTextEncoder:
-    return load_text_encoder(checkpoint, device=CPU, dtype=dtype)
+    """The text encoder, as its files are now."""
+    return load_text_encoder(open_checkpoint(checkpoint.root), device=CPU, dtype=dtype)
 
 
 @pytest.fixture
 def copy(tiny: Checkpoint, tmp_path: Path) -> Checkpoint:
     """The tiny checkpoint, to be changed."""
     shutil.copytree(tiny.root, tmp_path / "model")
-    return Checkpoint.open(tmp_path / "model")
+    return open_checkpoint(tmp_path / "model")
 
 
 def reference(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
@@ -113,7 +115,7 @@ def test_a_weight_that_no_rule_names_is_refused(copy: Checkpoint, refusal: Refus
         "<tmp>/model/text_encoder: error[ltx2.unexpected_tensor]: 1 tensor unknown: "
         "audio_tower.weight in model.safetensors\n"
         "  why: weights without a place belong to another model, whose results this one would not give\n"
-        "  fix: download the component again, or the one that its config.json describes"
+        "  fix: download the component again, or the one that its configuration describes"
     )
 
 
@@ -190,7 +192,6 @@ def test_a_special_token_outside_the_vocabulary_is_an_error(copy: Checkpoint, re
 def test_a_damaged_vocabulary_is_an_error(copy: Checkpoint, refusal: Refusal) -> None:
     (copy.root / "tokenizer" / "tokenizer.json").write_text('{"version": "1.0"')
     text = refusal(lambda: load(copy))
-    assert text.startswith(
-        "<tmp>/model/tokenizer/tokenizer.json: error[ltx2.bad_tokenizer]: tokenizer.json: EOF while "
-    )
+    assert text.startswith("<tmp>/model/tokenizer/tokenizer.json: error[ltx2.bad_tokenizer]: tokenizer.json: ")
+    assert "EOF while parsing" in text
     assert text.endswith("  fix: download tokenizer/tokenizer.json again")

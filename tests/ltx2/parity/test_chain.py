@@ -15,6 +15,10 @@ import torch
 from diffusers import LTX2Pipeline, LTX2VideoTransformer3DModel
 
 import stagegraph as sg
+from stagegraph_ltx2.checkpoint.contents import Layout
+from stagegraph_ltx2.checkpoint.convert import convert
+from stagegraph_ltx2.checkpoint.opening import open_checkpoint
+from stagegraph_ltx2.checkpoint.resolve import resolve
 from stagegraph_ltx2.component import LTX2Checkpoint
 from stagegraph_ltx2.model import audio_vae
 from stagegraph_ltx2.noise import draw_noise, seeded
@@ -40,7 +44,11 @@ class Case:
     video_scale: float
     audio_scale: float
     rescale: float
+    stg: float = 0.0
+    modality: float = 1.0
     transformer: Mapping[str, Any] = attrs.field(factory=dict)
+    checkpoint: str = "tiny-base"
+    layout: Layout = "diffusers"
 
 
 CASES = {
@@ -50,7 +58,7 @@ CASES = {
         2.0,
         1.0,
         0.0,
-        {
+        transformer={
             "num_attention_heads": 1,
             "attention_head_dim": 48,
             "cross_attention_dim": 48,
@@ -59,6 +67,9 @@ CASES = {
             "audio_cross_attention_dim": 32,
             "num_layers": 3,
         },
+    ),
+    "LTX-2.3 with every term of guidance, ours from a single file": Case(
+        PixelShape(9, 96, 64), 3.0, 7.0, 0.7, stg=1.0, modality=3.0, checkpoint="tiny-2.3-base", layout="single"
     ),
 }
 
@@ -70,12 +81,13 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 @pytest.fixture
-def checkpoint(case: Case, tiny_base: Path, tmp_path: Path) -> Path:
-    """The checkpoint of a case."""
+def checkpoint(case: Case, cache: Path, tmp_path: Path) -> Path:
+    """The checkpoint of a case, as diffusers opens it."""
+    whole = resolve(case.checkpoint)
     if not case.transformer:
-        return tiny_base
+        return whole
     folder = tmp_path / "checkpoint"
-    shutil.copytree(tiny_base, folder)
+    shutil.copytree(whole, folder)
     config = json.loads((folder / "transformer" / "config.json").read_text())
     shutil.rmtree(folder / "transformer")
     torch.manual_seed(1)
@@ -83,6 +95,14 @@ def checkpoint(case: Case, tiny_base: Path, tmp_path: Path) -> Path:
     transformer.save_pretrained(folder / "transformer", max_shard_size="200KB")
     assert len(list((folder / "transformer").glob("*.safetensors"))) > 1
     return folder
+
+
+@pytest.fixture
+def laid_out(case: Case, checkpoint: Path, tmp_path: Path) -> Path:
+    """The same checkpoint, in the layout that we are to open."""
+    if case.layout == "diffusers":
+        return checkpoint
+    return convert(open_checkpoint(checkpoint), tmp_path / "laid out", case.layout)
 
 
 def ours(checkpoint: Path, case: Case) -> sg.Run:
@@ -102,6 +122,9 @@ def ours(checkpoint: Path, case: Case) -> sg.Run:
         guidance_scale=case.video_scale,
         audio_guidance_scale=case.audio_scale,
         guidance_rescale=case.rescale,
+        stg_scale=case.stg,
+        modality_scale=case.modality,
+        stg_blocks=(1,),
     )
     denoised = g.add(denoising, latents=latents, text=text.positive, negative_text=text.negative)
     g.output("video latent", denoised.video)
@@ -129,10 +152,11 @@ def reference(pipe: LTX2Pipeline, case: Case, output_type: str) -> tuple[Any, to
         audio_guidance_scale=case.audio_scale,
         guidance_rescale=case.rescale,
         audio_guidance_rescale=case.rescale,
-        stg_scale=0.0,
-        modality_scale=1.0,
-        audio_stg_scale=0.0,
-        audio_modality_scale=1.0,
+        stg_scale=case.stg,
+        modality_scale=case.modality,
+        audio_stg_scale=case.stg,
+        audio_modality_scale=case.modality,
+        spatio_temporal_guidance_blocks=[1],
         latents=video,
         # It takes packed video latents as normalised, audio latents never.
         audio_latents=audio * pipe.audio_vae.latents_std + pipe.audio_vae.latents_mean,
@@ -141,9 +165,9 @@ def reference(pipe: LTX2Pipeline, case: Case, output_type: str) -> tuple[Any, to
     )
 
 
-def test_chain_gives_the_latents_frames_and_sound_of_diffusers(checkpoint: Path, case: Case) -> None:
+def test_chain_gives_the_latents_frames_and_sound_of_diffusers(checkpoint: Path, laid_out: Path, case: Case) -> None:
     """After 4 guided steps, latents agree to 1e-3, decoded pixels to one step of 255, samples to 1e-3."""
-    run = ours(checkpoint, case)
+    run = ours(laid_out, case)
     pipe = LTX2Pipeline.from_pretrained(checkpoint)
     video, audio = reference(pipe, case, "latent")
     pixels, samples = reference(pipe, case, "np")
@@ -160,3 +184,4 @@ def test_chain_gives_the_latents_frames_and_sound_of_diffusers(checkpoint: Path,
     assert np.abs(frames - (pixels[0] * 255).round().astype(int)).max() <= 1
     assert run["sound"].samples.std() > 1e-3
     np.testing.assert_allclose(run["sound"].samples, samples[0].float().numpy(), rtol=0, atol=1e-3)
+    assert run["sound"].sample_rate == pipe.vocoder.config.output_sampling_rate

@@ -169,5 +169,6 @@ def test_an_empty_tensor_is_refused() -> None:
 
 @pytest.mark.parametrize(("dtype", "told"), [("auto", "float32"), ("bf16", "bfloat16")])
 def test_a_checkpoint_says_what_changes_results_beside_the_weights(dtype: str, told: str) -> None:
-    """Its number format and kind of device, resolved; outputs made with another are not reused."""
-    assert LTX2Checkpoint(device="cpu", dtype=dtype).cache_facts() == {"device": "cpu", "dtype": told}
+    """Its number format, its kind of device and whether it is distilled; outputs of another are not reused."""
+    facts = {"device": "cpu", "dtype": told, "distilled": "true"}
+    assert LTX2Checkpoint(device="cpu", dtype=dtype).cache_facts() == facts

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -132,6 +133,36 @@ def test_all_faults_come_together() -> None:
         "  rope_theta=nan must be a finite number above 0\n"
         "  rope_type='rotated' is in no released LTX-2 model; supported: 'interleaved', 'split'"
     )
+
+
+@pytest.mark.parametrize(
+    ("config", "values", "fault"),
+    [
+        (TransformerConfig, {"num_layers": 10**9}, "num_layers=1000000000 must be at most 1000"),
+        (TransformerConfig, {"attention_head_dim": 10**9}, "attention_head_dim=1000000000 must be at most 1000000"),
+        (
+            ConnectorsConfig,
+            {"audio_connector_num_layers": 10**9},
+            "audio_connector_num_layers=1000000000 must be at most 1000",
+        ),
+        (
+            VideoVAEConfig,
+            {"layers_per_block": [1, 1, 1, 1, 10**9]},
+            "layers_per_block=(1, 1, 1, 1, 1000000000) must be at most 1000",
+        ),
+        (VideoVAEConfig, {"upsample_factor": [2, 2, 0]}, "upsample_factor=(2, 2, 0) must be at least 1"),
+        (
+            VocoderConfig,
+            {"resnet_kernel_sizes": [3] * 65},
+            f"resnet_kernel_sizes={[3] * 65} must be a list of at most 64, each a whole number",
+        ),
+    ],
+)
+def test_a_few_bytes_cannot_ask_for_a_network_without_end(config: type[Config], values: Any, fault: str) -> None:
+    """Sizes, depths and lists have limits, far beyond those of any release."""
+    with pytest.raises(ConfigError) as caught:
+        config.from_dict(values)
+    assert fault in caught.value.faults
 
 
 @pytest.mark.parametrize(

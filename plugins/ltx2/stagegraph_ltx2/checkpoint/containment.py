@@ -34,6 +34,11 @@ def blob_folders(root: Path) -> tuple[Path, ...]:
     return repository / "blobs", repository.parent / "blobs"
 
 
+def root_of(folder: Path) -> Path:
+    """The snapshot in a Hugging Face cache that a folder is in, whose links may lead to its blobs; else the folder."""
+    return next((parent for parent in (folder, *folder.parents[:2]) if hub_repository(parent) is not None), folder)
+
+
 def outside(path: Path, folder: Path, root: Path) -> Fault | None:
     """A fault if `path` leads out of `folder` (and out of the cache's blobs, if `root` is a snapshot in one)."""
     target = real(path)

@@ -1,57 +1,92 @@
-"""The identity of a component's files, without reading all of them. Needs no torch."""
+"""The identity of a component, without reading all of its weights. Needs no torch."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from pathlib import Path
+import json
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import Any
 
-from stagegraph_ltx2.checkpoint.header import read_header
+from stagegraph_ltx2.checkpoint.configs import PARSERS, identity, parse
+from stagegraph_ltx2.checkpoint.contents import ComponentFiles
+from stagegraph_ltx2.checkpoint.gemma import asset_bytes
+from stagegraph_ltx2.checkpoint.stored import Stored, tensors_of
 from stagegraph_ltx2.errors import unreadable
+from stagegraph_ltx2.model.config import ConfigError
 
 SAMPLES = 64
 SAMPLE_BYTES = 4096
+BLOCK_BYTES = 1 << 24
+
+#: What is read of a tokenizer's configuration.
+TOKENS = ("bos_token", "eos_token", "pad_token")
 
 
-def fingerprint_files(config: Path, files: Iterable[Path], *, whole: bool = False) -> str:
-    """SHA-256, in hex, over the configuration, and over the name, header, size and 64 samples of 4 KiB of each file.
+def fingerprint(files: ComponentFiles, *, whole: bool = False) -> str:
+    """SHA-256, in hex, over the configuration; the name, number format and shape of every tensor; and 64 samples of
+    4 KiB of their bytes, in the order of their names. A tokenizer is read whole.
 
-    Files without a safetensors header (a tokenizer's vocabulary) are read whole. Modification times are left out, so
-    that a copy has the identity of its original. Headers and sizes alone would not do: a model and its fine-tune share
-    both. What it does not see is an edit of a few weights between the samples; a digest of 38 GB takes minutes.
+    Names are those of the network and the configuration is that of a diffusers folder, so that the same weights have
+    one identity in every layout, and a copy that of its original. Shapes alone would not do: a model and its fine-tune
+    share them. What it does not see is an edit of a few weights between the samples; a digest of 38 GB takes minutes.
 
     Args:
-        config: the configuration.
         files: of the component.
         whole: read every byte of them.
 
     Raises:
         ComponentError: a file that is absent, unreadable or damaged.
     """
-    digest = hashlib.sha256(_whole(config))
-    for path in files:
-        digest.update(path.name.encode() + b"\0")
-        digest.update(_sampled(path) if path.suffix == ".safetensors" and not whole else _whole(path))
+    digest = hashlib.sha256(json.dumps(dict(_config(files)), sort_keys=True, separators=(",", ":")).encode())
+    if "tokenizer.json" in files.assets:
+        digest.update(asset_bytes(files.assets["tokenizer.json"]))
+    tensors = sorted(tensors_of(files).items())
+    for name, item in tensors:
+        digest.update(f"{name} {item.info.dtype} {list(item.info.shape)}\n".encode())
+    for item, start, size in _pieces([item for _, item in tensors], whole=whole):
+        for block in _read(item, start, size):
+            digest.update(block)
     return digest.hexdigest()
 
 
-def _whole(path: Path) -> bytes:
+def _config(files: ComponentFiles) -> Mapping[str, Any]:
+    if files.name == "tokenizer":
+        return {key: files.config.get(key) for key in TOKENS}
+    if files.name == "text_encoder":
+        text = files.config.get("text_config", files.config)
+        return dict(text) if isinstance(text, Mapping) else {}
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError as error:
-        raise unreadable(path, error) from None
+        return identity(parse(files.name, files.config)) if files.name in PARSERS else files.config
+    except ConfigError:  # nothing can be built from it, but it tells it from others
+        return files.config
 
 
-def _sampled(path: Path) -> bytes:
-    header = read_header(path)
-    digest = hashlib.sha256(f"{header.digest} {header.file_bytes}".encode())
-    last = max(header.file_bytes - SAMPLE_BYTES, 0)
+def _pieces(tensors: Sequence[Stored], *, whole: bool) -> Iterator[tuple[Stored, int, int]]:
+    """(tensor, first byte in it, how many) of what is read: everything, or samples at even distances of all bytes."""
+    ends = list(accumulate(item.info.nbytes for item in tensors))
+    total = ends[-1] if ends else 0
+    last = max(total - SAMPLE_BYTES, 0)
+    size = total if whole else SAMPLE_BYTES
+    starts = [0] if whole else dict.fromkeys(last * number // (SAMPLES - 1) for number in range(SAMPLES))
+    for start in starts:
+        stop = min(start + size, total)
+        index = bisect_right(ends, start)
+        while start < stop:
+            begin = ends[index] - tensors[index].info.nbytes
+            count = min(stop, ends[index]) - start
+            yield tensors[index], start - begin, count
+            start, index = start + count, index + 1
+
+
+def _read(item: Stored, start: int, size: int) -> Iterator[bytes]:
+    path = item.header.path
     try:
         with path.open("rb") as file:
-            for number in range(SAMPLES):
-                file.seek(last * number // (SAMPLES - 1))
-                digest.update(file.read(SAMPLE_BYTES))
+            file.seek(item.info.offset + start)
+            while size > 0 and (block := file.read(min(size, BLOCK_BYTES))):
+                size -= len(block)
+                yield block
     except OSError as error:
         raise unreadable(path, error) from None
-    return digest.digest()

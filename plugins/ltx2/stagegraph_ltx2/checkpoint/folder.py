@@ -3,219 +3,146 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any
 
-import attrs
-
-from stagegraph.errors import ComponentError, Fault, suggest
+from stagegraph.errors import Fault
+from stagegraph_ltx2.checkpoint.assembly import Pieces
+from stagegraph_ltx2.checkpoint.components import COMPONENTS, Component
 from stagegraph_ltx2.checkpoint.containment import outside
-from stagegraph_ltx2.checkpoint.fingerprint import fingerprint_files
+from stagegraph_ltx2.checkpoint.contents import Asset, ComponentFiles, WeightFile
+from stagegraph_ltx2.checkpoint.families import SUPPORTED, family_of, refused, unsupported
 from stagegraph_ltx2.checkpoint.hints import contents, download
-from stagegraph_ltx2.checkpoint.layout import COMPONENTS, SUPPORTED, Component, model_version
+from stagegraph_ltx2.checkpoint.identify import GEMMA
+from stagegraph_ltx2.checkpoint.names import AS_STORED
 from stagegraph_ltx2.checkpoint.strict_json import read_object
 from stagegraph_ltx2.checkpoint.weights import weight_files
-from stagegraph_ltx2.errors import failure, fault, plain, raise_all, unreadable
+from stagegraph_ltx2.errors import failure, fault, plain, raise_all
 
 INDEX = "model_index.json"
 
+#: What folders with a tokenizer or a processor have beside their vocabulary.
+SIDE_FILES = ("*.json", "*.jinja")
 
-@attrs.frozen
-class ComponentFiles:
-    """Where a component lies, checked: every file exists and belongs to the checkpoint.
 
-    Args:
-        name: "transformer", "vae", …
-        folder: its folder.
-        config: the content of its configuration file.
-        files: its weights, all of them safetensors; for a tokenizer, its vocabulary.
+def open_folder(root: Path) -> Pieces:
+    """The pieces of a folder with a `model_index.json`.
+
+    Raises:
+        ComponentError: an index that is damaged, or of another model or release.
     """
+    index = read_index(root)
+    classes = declared_classes(root / INDEX, index)
+    if str(classes.get("text_encoder", "")).startswith("Gemma4"):
+        raise refused(root / INDEX, "2.5")
+    raise_all(_unsupported(root / INDEX, classes))
+    fixes = {name: download(root, f"{name}/*") for name in COMPONENTS}
+    pieces = Pieces(root, "diffusers", _family(root, classes), fixes=fixes)
+    for name in COMPONENTS:
+        if (root / name).is_dir():
+            pieces.look(name, partial(component_in, root, root / name, name))
+    pieces.distilled, pieces.evidence = distilled_by_scheduler(pieces)
+    return pieces
 
-    name: str
-    folder: Path
-    config: Mapping[str, Any]
-    files: tuple[Path, ...]
 
-    @property
-    def config_path(self) -> Path:
-        """The configuration file."""
-        return self.folder / COMPONENTS[self.name].config
+def _family(root: Path, classes: Mapping[str, str]) -> str | None:
+    """The release that the index or the transformer's configuration tells, whether or not there are weights."""
+    path = root / "transformer" / COMPONENTS["transformer"].config
+    if not path.is_file():
+        return "2.3" if classes.get("vocoder") == "LTX2VocoderWithBWE" else None
+    raise_all([outside(path, path.parent, root)])
+    return family_of("transformer", read_object(path))
 
 
-@attrs.frozen
-class Checkpoint:
-    """A folder with a `model_index.json` of a model that this release supports.
+def read_index(root: Path) -> Mapping[str, Any]:
+    """The content of `model_index.json`.
 
-    Args:
-        root: the folder.
-        version: of the model: "2.0".
-        classes: component -> class, as `model_index.json` declares them; optional ones that are absent are left out.
+    Raises:
+        ComponentError: it is damaged, leads out of the folder, or names another family of models.
     """
+    raise_all([outside(root / INDEX, root, root)])
+    index = read_object(root / INDEX)
+    pipeline = index.get("_class_name")
+    if not isinstance(pipeline, str) or not pipeline.startswith("LTX2"):
+        why = f"its model_index.json names another family of models; {SUPPORTED}"
+        raise unsupported(root / INDEX, f"the folder holds a {pipeline!r:.80}", why)
+    return index
 
-    root: Path
-    version: str
-    classes: Mapping[str, str]
 
-    @classmethod
-    def open(cls, path: Path) -> Self:
-        """Read `model_index.json` and find out which model it is. Other components are not looked at.
+def distilled_by_scheduler(pieces: Pieces) -> tuple[bool | None, str]:
+    """Whether a model is distilled, and what says so: such models shift no noise levels."""
+    scheduler = pieces.found.get("scheduler")
+    shifting = scheduler.config.get("use_dynamic_shifting") if scheduler else None
+    if not isinstance(shifting, bool) or scheduler is None:
+        return None, ""
+    return not shifting, f"{scheduler.config_path.name}: use_dynamic_shifting is {str(shifting).lower()}"
 
-        Raises:
-            ComponentError: no such folder, no checkpoint in this layout, or one of another model or version.
-        """
-        try:
-            return cls._open(path)
-        except OSError as error:
-            raise unreadable(path, error) from None
 
-    @classmethod
-    def _open(cls, path: Path) -> Self:
-        _check_is_folder(path)
-        if not (path / INDEX).exists():
-            raise _no_index(path)
-        transformer = path / "transformer" / COMPONENTS["transformer"].config
-        raise_all(outside(file, path, path) for file in (path / INDEX, transformer))
-        index = read_object(path / INDEX)
-        classes = _declared_classes(path / INDEX, index)
-        version = model_version(classes, read_object(transformer) if transformer.is_file() else {})
-        raise_all(_unsupported(path / INDEX, index.get("_class_name"), classes, version))
-        return cls(path, version, MappingProxyType(classes))
+def component_in(root: Path, folder: Path, name: str) -> ComponentFiles:
+    """The files of a component in a folder of its own.
 
-    @property
-    def distilled(self) -> bool | None:
-        """Whether the model is distilled, which its scheduler says; None if it has none."""
-        if not (self.root / "scheduler").is_dir():
-            return None
-        shifting = self.component("scheduler").config.get("use_dynamic_shifting")
-        return not shifting if isinstance(shifting, bool) else None
+    Raises:
+        ComponentError: absent or pickled weights, absent or ambiguous files, a file name that leads out of the
+            checkpoint, a class that this release does not open.
+    """
+    kind = COMPONENTS[name]
+    raise_all([outside(folder, root, root)])
+    config = _config(root, folder, kind)
+    needed = [_present(root, folder / asset) for asset in kind.assets]
+    weights = weight_files(root, folder, kind.stem) if kind.stem else []
+    assets = side_files(folder) if name == "tokenizer" else {}
+    if name == "text_encoder":
+        assets = {name: asset for name, asset in side_files(folder).items() if name == "generation_config.json"}
+    raise_all(outside(path, folder, root) for path in [*needed, *weights, *(asset.path for asset in assets.values())])
+    names = GEMMA if name == "text_encoder" else AS_STORED
+    files = tuple(WeightFile(path, names) for path in weights)
+    return ComponentFiles(name, folder, config, folder / kind.config, files, assets)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The components that have a folder."""
-        return tuple(name for name in COMPONENTS if (self.root / name).is_dir())
 
-    def component(self, name: str) -> ComponentFiles:
-        """The files of one component.
+def side_files(folder: Path) -> dict[str, Asset]:
+    """The small files of a tokenizer or a processor, by name."""
+    found = sorted(path for pattern in SIDE_FILES for path in folder.glob(pattern) if path.is_file())
+    skip = ("config.json", INDEX)
+    return {path.name: Asset(path) for path in found if path.name not in skip and ".index." not in path.name}
 
-        Raises:
-            ComponentError: as `components`.
-        """
-        return self.components([name])[0]
 
-    def components(self, names: Iterable[str]) -> tuple[ComponentFiles, ...]:
-        """The files of several components.
-
-        Raises:
-            ComponentError: for all of them at once: an unknown or absent component, absent or pickled weights, absent
-                or ambiguous files, a file name that leads out of the checkpoint, a class that this release does not
-                open.
-        """
-        found: list[ComponentFiles] = []
-        faults: list[Fault] = []
-        for name in names:
-            try:
-                found.append(self._component(name))
-            except ComponentError as error:
-                faults += error.faults
-            except OSError as error:
-                faults += unreadable(self.root / name, error).faults
-        raise_all(faults)
-        return tuple(found)
-
-    def fingerprint(self, name: str, *, whole: bool = False) -> str:
-        """The identity of one component, in hex, and the same for a copy of the folder.
-
-        Args:
-            name: of the component.
-            whole: by every byte of its weights; cheap samples are the default.
-
-        Raises:
-            ComponentError: as `components`.
-        """
-        files = self.component(name)
-        return fingerprint_files(files.config_path, files.files, whole=whole)
-
-    def _component(self, name: str) -> ComponentFiles:
-        if name not in COMPONENTS:
-            raise failure("no_such_component", f'no component is called "{name}"', fix=suggest(name, COMPONENTS))
-        layout, folder = COMPONENTS[name], self.root / name
-        if not folder.is_dir():
-            raise failure(
-                "missing_component",
-                f"the checkpoint has no {name}/",
-                where=self.root,
-                why=f"it contains {', '.join(self.names) or 'no component'}",
-                fix=download(self.root, f"{name}/*"),
+def _config(root: Path, folder: Path, kind: Component) -> Mapping[str, Any]:
+    path = _present(root, folder / kind.config)
+    raise_all([outside(path, folder, root)])
+    config = read_object(path)
+    declared = config.get("_class_name") or config.get("tokenizer_class") or config.get("architectures")
+    for name in declared if isinstance(declared, list) else [declared]:
+        # A plain tokenizer class says nothing about the vocabulary, and we read the vocabulary only.
+        if name is not None and name not in kind.classes and kind.stem is not None:
+            raise unsupported(
+                path,
+                f"{folder.name} is a {plain(str(name))}",
+                why=f"this release opens {' or '.join(kind.classes)}",
+                fix=download(root, f"{folder.name}/*"),
             )
-        raise_all([outside(folder, self.root, self.root)])
-        config = self._config(folder, layout)
-        own = [self._present(folder / asset) for asset in layout.assets]
-        weights = weight_files(self.root, folder, layout.stem) if layout.stem else []
-        paths = [*own, *weights]
-        raise_all(outside(path, folder, self.root) for path in paths)
-        return ComponentFiles(name, folder, config, tuple(paths))
-
-    def _config(self, folder: Path, layout: Component) -> Mapping[str, Any]:
-        path = self._present(folder / layout.config)
-        raise_all([outside(path, folder, self.root)])
-        config = read_object(path)
-        declared = config.get("_class_name") or config.get("tokenizer_class") or config.get("architectures")
-        for name in declared if isinstance(declared, list) else [declared]:
-            # A plain tokenizer class says nothing about the vocabulary, and we read the vocabulary only.
-            if name is not None and name not in layout.classes and layout.stem is not None:
-                raise failure(
-                    "unsupported_checkpoint",
-                    f"{folder.name} is a {plain(str(name))}",
-                    where=path,
-                    why=f"this release opens {' or '.join(layout.classes)}",
-                    fix=download(self.root, f"{folder.name}/*"),
-                )
-        return MappingProxyType(dict(config))
-
-    def _present(self, path: Path) -> Path:
-        if not path.is_file():
-            raise failure(
-                "missing_file",
-                f"{path.parent.name}/{path.name} is absent",
-                where=path.parent,
-                why=contents(path.parent),
-                fix=download(self.root, f"{path.parent.name}/*"),
-            )
-        return path
+    return MappingProxyType(dict(config))
 
 
-def _check_is_folder(path: Path) -> None:
-    if path.is_file():
+def _present(root: Path, path: Path) -> Path:
+    if not path.is_file():
         raise failure(
-            "unsupported_checkpoint",
-            f"{path.name} is a file",
-            where=path,
-            why=f"single-file checkpoints are not opened yet; supported: {SUPPORTED}",
-            fix="hf download Lightricks/LTX-2",
+            "missing_file",
+            f"{path.parent.name}/{path.name} is absent",
+            where=path.parent,
+            why=contents(path.parent),
+            fix=download(root, f"{path.parent.name}/*"),
         )
-    if not path.is_dir():
-        raise failure(
-            "no_such_checkpoint",
-            f"no such folder: {path}",
-            where=path,
-            fix=f"ls {path.parent}",
-        )
+    return path
 
 
-def _no_index(path: Path) -> ComponentError:
-    nearby = [path.parent, *sorted(entry for entry in path.iterdir() if entry.is_dir())]
-    better = next((folder for folder in nearby if (folder / INDEX).is_file()), None)
-    return failure(
-        "unsupported_checkpoint",
-        f"{path} has no {INDEX}",
-        where=path,
-        why=f"{contents(path)}; supported: {SUPPORTED}",
-        fix=f"use {better}" if better else "hf download Lightricks/LTX-2",
-    )
+def declared_classes(path: Path, index: Mapping[str, Any]) -> dict[str, str]:
+    """Component -> class, as an index declares them.
 
-
-def _declared_classes(path: Path, index: Mapping[str, Any]) -> dict[str, str]:
+    Raises:
+        ComponentError: entries that are no [library, class] pairs.
+    """
     classes: dict[str, str] = {}
     faults: list[Fault] = []
     for name, entry in index.items():
@@ -239,30 +166,8 @@ def _declared_classes(path: Path, index: Mapping[str, Any]) -> dict[str, str]:
     return classes
 
 
-def _unsupported(path: Path, pipeline: Any, classes: Mapping[str, str], version: str) -> Iterable[Fault]:
-    def refuse(what: str, why: str) -> Fault:
-        return fault(
-            "unsupported_checkpoint",
-            what,
-            where=path,
-            why=f"{why}; supported: {SUPPORTED}",
-            fix="hf download Lightricks/LTX-2",
-        )
-
-    if not isinstance(pipeline, str) or not pipeline.startswith("LTX2"):
-        yield refuse(
-            f"the folder holds a {pipeline!r:.80}",
-            "its model_index.json names another family of models",
-        )
-    elif version != "2.0":
-        yield refuse(
-            f"the folder holds LTX-{version}",
-            f"this release does not run LTX-{version} yet",
-        )
-    else:
-        for name, layout in COMPONENTS.items():
-            if name in classes and classes[name] not in layout.classes:
-                yield refuse(
-                    f"{name} is a {plain(classes[name])}",
-                    f"{name} must be {' or '.join(layout.classes)}",
-                )
+def _unsupported(path: Path, classes: Mapping[str, str]) -> Iterable[Fault]:
+    for name, kind in COMPONENTS.items():
+        if name in classes and classes[name] not in kind.classes:
+            why = f"{name} must be {' or '.join(kind.classes)}; {SUPPORTED}"
+            yield from unsupported(path, f"{name} is a {plain(classes[name])}", why).faults

@@ -139,6 +139,8 @@ def _foreign(start: bytes) -> str:
         return "a zip archive, the container of torch.save"
     if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return "a Python pickle"
+    if start.startswith(b"GGUF"):
+        return "a GGUF file: its weights are quantised"
     if start.lstrip()[:9].lower() == b"<!doctype" or start.lstrip()[:5].lower() == b"<html":
         return "a web page: the download ended at a log-in or error page"
     return ""

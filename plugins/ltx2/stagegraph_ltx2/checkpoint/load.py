@@ -11,9 +11,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from stagegraph_ltx2.checkpoint.folder import ComponentFiles
+from stagegraph.errors import Fault
+from stagegraph_ltx2.checkpoint.contents import ComponentFiles
 from stagegraph_ltx2.checkpoint.header import Header, read_header
-from stagegraph_ltx2.checkpoint.match import FLOATS, Names, Stored, mismatches, stored_tensors
+from stagegraph_ltx2.checkpoint.match import FLOATS, mismatches
+from stagegraph_ltx2.checkpoint.stored import Stored, stored_tensors
 from stagegraph_ltx2.errors import failure, raise_all, unreadable
 from stagegraph_ltx2.model.config import ConfigError
 
@@ -29,7 +31,6 @@ def load_module(
     *,
     device: torch.device,
     dtype: torch.dtype,
-    names: Names | None = None,
 ) -> M:
     """A module with the weights of a component, in eval mode and without gradients.
 
@@ -44,7 +45,6 @@ def load_module(
         files: the component.
         device: where the weights go.
         dtype: floating point; what they become.
-        names: how the file calls what the module has; by default the same.
 
     Raises:
         ComponentError: a configuration that cannot be built; files that are damaged; tensors that are missing,
@@ -53,8 +53,8 @@ def load_module(
     """
     module = _build(build, files)
     wanted = module.state_dict()
-    stored, duplicates = stored_tensors([read_header(path) for path in files.files], names or Names())
-    raise_all([*duplicates, *mismatches(wanted, stored, str(files.folder))])
+    stored, duplicates = _stored(files)
+    raise_all([*duplicates, *mismatches(wanted, stored, str(files.place))])
     module.load_state_dict(_read_all(stored, device, dtype), strict=True, assign=True)
     hollow = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]
     if hollow:
@@ -68,13 +68,20 @@ def _build(build: Callable[[], M], files: ComponentFiles) -> M:
         with torch.device("meta"):
             return build()
     except ConfigError as error:
-        raise failure(
-            "bad_config",
-            "; ".join(error.faults),
-            where=files.config_path,
-            why=f"{files.name} cannot be built from this configuration",
-            fix="use a checkpoint of LTX-2 (19B), e.g. Lightricks/LTX-2",
-        ) from None
+        faults = error.faults
+    except (RuntimeError, OverflowError) as error:  # sizes beyond what a tensor can have
+        faults = (str(error).partition("\n")[0],)
+    raise failure(
+        "bad_config",
+        "; ".join(faults),
+        where=files.config_path,
+        why=f"{files.name} cannot be built from this configuration",
+        fix="use a checkpoint of LTX-2, e.g. Lightricks/LTX-2",
+    )
+
+
+def _stored(files: ComponentFiles) -> tuple[dict[str, Stored], list[Fault]]:
+    return stored_tensors([(read_header(file.path), file.names) for file in files.weights])
 
 
 def _read_all(stored: Mapping[str, Stored], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -135,12 +142,12 @@ def load_tensors(files: ComponentFiles, names: Sequence[str]) -> list[Tensor]:
     Raises:
         ComponentError: files that are damaged, a tensor that is missing or quantised.
     """
-    stored, duplicates = stored_tensors([read_header(path) for path in files.files], Names())
+    stored, duplicates = _stored(files)
     raise_all(duplicates)
     missing = [name for name in names if name not in stored]
     if missing:
         what = f"{files.name} has no {', '.join(missing)}"
-        raise failure("missing_tensor", what, where=files.folder, fix="download the component again")
+        raise failure("missing_tensor", what, where=files.place, fix="download the component again")
     wanted = {name: stored[name] for name in names}
     found = _read_all(wanted, torch.device("cpu"), torch.float32)
     return [found[name] for name in names]

@@ -8,9 +8,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from stagegraph_ltx2.checkpoint.folder import ComponentFiles
+from stagegraph_ltx2.checkpoint.contents import ComponentFiles
 from stagegraph_ltx2.checkpoint.header import read_header
-from stagegraph_ltx2.checkpoint.layout import TEXT_UNUSED
 
 
 def weight_count(components: Iterable[ComponentFiles]) -> int:
@@ -19,14 +18,13 @@ def weight_count(components: Iterable[ComponentFiles]) -> int:
     Raises:
         ComponentError: a file that is absent, unreadable or damaged.
     """
-    count = 0
-    for files in components:
-        unused = TEXT_UNUSED if files.name == "text_encoder" else ()
-        for path in files.files:
-            if path.suffix == ".safetensors":
-                tensors = read_header(path).tensors
-                count += sum(math.prod(info.shape) for name, info in tensors.items() if not name.startswith(unused))
-    return count
+    return sum(
+        math.prod(info.shape)
+        for files in components
+        for file in files.weights
+        for name, info in read_header(file.path).tensors.items()
+        if file.names.ours(name) is not None
+    )
 
 
 def weight_bytes(dtype: str, device: str) -> int:

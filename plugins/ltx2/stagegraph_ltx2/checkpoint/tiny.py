@@ -1,62 +1,60 @@
-"""Writes the tiny checkpoint: LTX-2 in its true geometry with a few small layers, for tests and first steps."""
+"""Writes the tiny checkpoints: LTX-2 in its true geometry with a few small layers, for tests and first steps."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from stagegraph_ltx2.checkpoint import tiny_recipe as recipe
+from stagegraph_ltx2.checkpoint.components import COMPONENTS
+from stagegraph_ltx2.checkpoint.configs import parse
+from stagegraph_ltx2.checkpoint.contents import Layout
+from stagegraph_ltx2.checkpoint.convert import convert
+from stagegraph_ltx2.checkpoint.diffusers_form import labelled, model_index, scheduler_config
 from stagegraph_ltx2.checkpoint.folder import INDEX
-from stagegraph_ltx2.checkpoint.layout import COMPONENTS
+from stagegraph_ltx2.checkpoint.opening import open_checkpoint
+from stagegraph_ltx2.checkpoint.publish import published
+from stagegraph_ltx2.checkpoint.tiny_recipe import TINY, Variant
 from stagegraph_ltx2.checkpoint.tiny_tokenizer import tokenizer_config, tokenizer_json
-from stagegraph_ltx2.checkpoint.tiny_weights import draw
-from stagegraph_ltx2.errors import failure, unreadable
+from stagegraph_ltx2.checkpoint.tiny_weights import PLAIN, Unfolding, draw, is_constant, unfoldings
 from stagegraph_ltx2.model.audio_vae import AudioVAE
-from stagegraph_ltx2.model.config import (
-    AudioVAEConfig,
-    ConnectorsConfig,
-    LatentUpsamplerConfig,
-    TransformerConfig,
-    VideoVAEConfig,
-    VocoderConfig,
-)
 from stagegraph_ltx2.model.connectors import TextConnectors
 from stagegraph_ltx2.model.latent_upsampler import LatentUpsampler
 from stagegraph_ltx2.model.transformer import AudioVideoTransformer
 from stagegraph_ltx2.model.video_vae import VideoVAE
-from stagegraph_ltx2.model.vocoder import Vocoder
+from stagegraph_ltx2.model.wideband_vocoder import build_vocoder
 
-NETWORKS: Mapping[str, tuple[type[Any], type[Any], Mapping[str, Any]]] = {
-    "transformer": (AudioVideoTransformer, TransformerConfig, recipe.TRANSFORMER),
-    "connectors": (TextConnectors, ConnectorsConfig, recipe.CONNECTORS),
-    "vae": (VideoVAE, VideoVAEConfig, recipe.VIDEO_VAE),
-    "audio_vae": (AudioVAE, AudioVAEConfig, recipe.AUDIO_VAE),
-    "vocoder": (Vocoder, VocoderConfig, recipe.VOCODER),
-    "latent_upsampler": (LatentUpsampler, LatentUpsamplerConfig, recipe.LATENT_UPSAMPLER),
+NETWORKS: Mapping[str, Callable[[Any], nn.Module]] = {
+    "transformer": AudioVideoTransformer,
+    "connectors": TextConnectors,
+    "vae": VideoVAE,
+    "audio_vae": AudioVAE,
+    "vocoder": build_vocoder,
+    "latent_upsampler": LatentUpsampler,
 }
-
 
 #: Components in the order of their streams of random numbers; new ones come last, and leave the others as they are.
 STREAMS = ("audio_vae", "connectors", "transformer", "vae", "vocoder", "text_encoder", "latent_upsampler")
 
 
-def make_tiny(path: Path, *, seed: int = 0) -> Path:
-    """Write a small random checkpoint in the diffusers folder layout; diffusers opens it too.
+def make_tiny(path: Path, variant: Variant = TINY, *, layout: Layout = "diffusers", seed: int = 0) -> Path:
+    """Write a small random checkpoint; diffusers opens those in its own layout.
 
     The same seed gives the same bytes. The folder appears at once and complete, or not at all.
 
     Args:
         path: a folder that does not exist yet, or an empty one.
+        variant: which one.
+        layout: how it lies in the folder.
         seed: of the weights.
 
     Returns:
@@ -65,83 +63,76 @@ def make_tiny(path: Path, *, seed: int = 0) -> Path:
     Raises:
         ComponentError: the folder exists and is not empty, or cannot be written.
     """
-    if path.is_file() or (path.is_dir() and any(path.iterdir())):
-        raise _not_empty(path)
-    with contextlib.ExitStack() as stack:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # A sibling: only within one file system is a rename atomic.
-            draft = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-            stack.callback(shutil.rmtree, draft, ignore_errors=True)
-            _write(draft, seed)
-            draft.chmod(0o755)
-            _replace(draft, path)
-        except OSError as error:
-            raise unreadable(path, error) from None
+    with published(path) as draft:
+        if layout == "diffusers":
+            _write(draft, variant, seed)
+        else:
+            _write(draft / "diffusers", variant, seed)
+            checkpoint = open_checkpoint(draft / "diffusers")
+            convert(checkpoint, draft / "made", layout, name=tiny_name(variant))
+            _unwrap(draft)
     return path
 
 
-def _replace(draft: Path, path: Path) -> None:
-    try:
-        draft.rename(path)
-    except OSError:
-        if path.is_dir() and any(path.iterdir()):
-            raise _not_empty(path) from None  # Somebody else was faster.
-        raise
+def tiny_name(variant: Variant) -> str:
+    """What a single file with a tiny checkpoint is called."""
+    return f"ltx-{variant.family}-tiny-{'base' if variant.base else 'distilled'}"
 
 
-def _not_empty(path: Path) -> Exception:
-    return failure(
-        "not_empty",
-        f"{path} exists and is not empty",
-        where=path,
-        why="a checkpoint is written into a folder of its own; nothing is overwritten",
-        fix=f"rm -r {path}, or name another folder",
-    )
+def _unwrap(draft: Path) -> None:
+    """Leave what was made, and nothing of what it was made of."""
+    shutil.rmtree(draft / "diffusers")
+    for entry in (draft / "made").iterdir():
+        entry.rename(draft / entry.name)
+    (draft / "made").rmdir()
 
 
-def _write(folder: Path, seed: int) -> None:
-    _write_json(folder / INDEX, recipe.MODEL_INDEX)
-    for name, (network, config_class, values) in sorted(NETWORKS.items()):
-        config = config_class.from_dict(values)
-        _write_json(folder / name / "config.json", _labelled(config_class.diffusers_class, config.to_dict()))
-        with torch.device("meta"):
-            module = network(config)
-        _write_weights(folder / name, module, _generator(seed, name), torch.bfloat16)
+def _write(folder: Path, variant: Variant, seed: int) -> None:
+    folder.mkdir(exist_ok=True)
+    _write_json(folder / INDEX, model_index(variant.family))
+    for name, values in sorted(recipe.configurations(variant).items()):
+        config = parse(name, values)
+        _write_json(folder / name / "config.json", labelled(config.diffusers_class, config.to_dict()))
+        _write_weights(folder / name, partial(NETWORKS[name], config), seed, torch.bfloat16, unfoldings(config))
     _write_json(folder / "text_encoder" / "config.json", recipe.GEMMA)
-    _write_weights(folder / "text_encoder", _gemma(), _generator(seed, "text_encoder"), torch.float32)
-    scheduler = _labelled("FlowMatchEulerDiscreteScheduler", recipe.SCHEDULER)
-    _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
+    _write_weights(folder / "text_encoder", _gemma, seed, torch.float32)
+    _write_json(folder / "scheduler" / "scheduler_config.json", scheduler_config(distilled=not variant.base))
     _write_json(folder / "tokenizer" / "tokenizer_config.json", tokenizer_config())
     _write_text(folder / "tokenizer" / "tokenizer.json", tokenizer_json())
-
-
-def _labelled(class_name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    return {"_class_name": class_name, "_diffusers_version": recipe.DIFFUSERS_VERSION, **values}
-
-
-def _generator(seed: int, name: str) -> torch.Generator:
-    """One stream of numbers a component, so that a change of one leaves the others as they are."""
-    return torch.Generator("cpu").manual_seed(1000 * seed + STREAMS.index(name))
 
 
 def _gemma() -> nn.Module:
     # transformers takes seconds to import and only this function needs it.
     from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
+    return Gemma3ForConditionalGeneration(Gemma3Config.from_dict(dict(recipe.GEMMA)))
+
+
+def _write_weights(
+    folder: Path,
+    build: Callable[[], nn.Module],
+    seed: int,
+    dtype: torch.dtype,
+    unfolded: Mapping[str, Unfolding] = MappingProxyType({}),
+) -> None:
+    # One stream of numbers a component, so that a change of one leaves the others as they are.
+    generator = torch.Generator("cpu").manual_seed(1000 * seed + STREAMS.index(folder.name))
     with torch.device("meta"):
-        return Gemma3ForConditionalGeneration(Gemma3Config.from_dict(dict(recipe.GEMMA)))
-
-
-def _write_weights(folder: Path, module: nn.Module, generator: torch.Generator, dtype: torch.dtype) -> None:
-    state = {
-        name: (draw(name, tensor, generator) if tensor.is_meta else tensor).to(dtype)
-        for name, tensor in sorted(module.state_dict().items())
+        state = build().state_dict()
+    constants = _constants(build) if any(map(is_constant, state)) else {}
+    drawn = {
+        name: constants[name] if name in constants else draw(name, tensor, generator, unfolded.get(name, PLAIN))
+        for name, tensor in sorted(state.items())
         if not name.startswith("lm_head.")  # tied to the embeddings
     }
-    path = folder / f"{COMPONENTS[folder.name].stem}.safetensors"
-    save_file(state, path, metadata={"format": "pt"})
-    _sync(path)
+    made = {name: tensor.to(dtype).contiguous() for name, tensor in drawn.items()}
+    save_file(made, folder / f"{COMPONENTS[folder.name].stem}.safetensors", metadata={"format": "pt"})
+
+
+def _constants(build: Callable[[], nn.Module]) -> dict[str, Tensor]:
+    """What a network computes itself and yet stores: filters and bases."""
+    with torch.random.fork_rng([]):
+        return {name: tensor for name, tensor in build().state_dict().items() if is_constant(name)}
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -151,10 +142,3 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 def _write_text(path: Path, text: str) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text(text, encoding="utf-8", newline="\n")
-    _sync(path)
-
-
-def _sync(path: Path) -> None:
-    """Have the bytes on the disk before the folder gets its name, or a power cut leaves a folder of empty files."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -10,11 +10,37 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-#: Counts up when the same seed no longer gives the same files, so that a cached copy is not mistaken for this one.
-VERSION = 2
+import attrs
 
-#: The release of diffusers whose classes the configurations describe.
-DIFFUSERS_VERSION = "0.42.1"
+#: Counts up when the same seed no longer gives the same files, so that a cached copy is not mistaken for this one.
+VERSION = 3
+
+
+@attrs.frozen
+class Variant:
+    """One of the tiny checkpoints.
+
+    Args:
+        family: the release that it is shaped like.
+        base: made as one that is not distilled: its scheduler shifts noise levels, and it takes guidance.
+    """
+
+    family: str = "2.0"
+    base: bool = False
+
+
+#: As LTX-2.0, distilled.
+TINY = Variant()
+
+#: The names under which tiny checkpoints are made on first use.
+EMBEDDED: Mapping[str, Variant] = MappingProxyType(
+    {
+        "tiny": TINY,
+        "tiny-base": Variant(base=True),
+        "tiny-2.3": Variant("2.3"),
+        "tiny-2.3-base": Variant("2.3", base=True),
+    }
+)
 
 VOCABULARY = 512
 #: Ids that no text gets: they stand for pictures.
@@ -25,6 +51,41 @@ IMAGE_TOKENS = {
 }
 GEMMA_WIDTH = 32
 GEMMA_LAYERS = 3
+
+#: What the transformer, the connectors and the video VAE of LTX-2.3 have beyond those of LTX-2.0, and the sizes that
+#: differ.
+LATER: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "transformer": {
+            "gated_attn": True,
+            "cross_attn_mod": True,
+            "audio_gated_attn": True,
+            "audio_cross_attn_mod": True,
+            "perturbed_attn": True,
+            "use_prompt_embeddings": False,
+        },
+        "connectors": {
+            "audio_connector_attention_head_dim": 8,
+            "video_gated_attn": True,
+            "audio_gated_attn": True,
+            "per_modality_projections": True,
+            "video_hidden_dim": 32,
+            "audio_hidden_dim": 16,
+            "proj_bias": True,
+        },
+        "vae": {
+            "decoder_block_out_channels": [8, 16, 16, 32],
+            "decoder_layers_per_block": [1, 1, 1, 1, 1],
+            "decoder_spatio_temporal_scaling": [True] * 4,
+            "decoder_inject_noise": [False] * 5,
+            "upsample_type": ["spatiotemporal", "spatiotemporal", "temporal", "spatial"],
+            "upsample_residual": [False] * 4,
+            "upsample_factor": [2, 2, 1, 2],
+            "decoder_spatial_padding_mode": "zeros",
+        },
+        "latent_upsampler": {"use_rational_resampler": False},
+    }
+)
 
 TRANSFORMER: Mapping[str, Any] = MappingProxyType(
     {
@@ -73,27 +134,19 @@ VOCODER: Mapping[str, Any] = MappingProxyType(
     {"hidden_channels": 32, "resnet_kernel_sizes": [3], "resnet_dilations": [[1, 3, 5]]}
 )
 
-LATENT_UPSAMPLER: Mapping[str, Any] = MappingProxyType(
-    {"mid_channels": 32, "num_blocks_per_stage": 1, "use_rational_resampler": True}
+WIDEBAND_VOCODER: Mapping[str, Any] = MappingProxyType(
+    {
+        "hidden_channels": 64,
+        "resnet_kernel_sizes": [3],
+        "resnet_dilations": [[1, 3, 5]],
+        "bwe_hidden_channels": 32,
+        "bwe_resnet_kernel_sizes": [3],
+        "bwe_resnet_dilations": [[1, 3, 5]],
+    }
 )
 
-SCHEDULER: Mapping[str, Any] = MappingProxyType(
-    {
-        "num_train_timesteps": 1000,
-        "shift": 1.0,
-        "use_dynamic_shifting": False,
-        "base_shift": 0.95,
-        "max_shift": 2.05,
-        "base_image_seq_len": 1024,
-        "max_image_seq_len": 4096,
-        "invert_sigmas": False,
-        "shift_terminal": None,
-        "use_karras_sigmas": False,
-        "use_exponential_sigmas": False,
-        "use_beta_sigmas": False,
-        "time_shift_type": "exponential",
-        "stochastic_sampling": False,
-    }
+LATENT_UPSAMPLER: Mapping[str, Any] = MappingProxyType(
+    {"mid_channels": 32, "num_blocks_per_stage": 1, "use_rational_resampler": True}
 )
 
 GEMMA: Mapping[str, Any] = MappingProxyType(
@@ -135,21 +188,19 @@ GEMMA: Mapping[str, Any] = MappingProxyType(
     }
 )
 
-#: Component -> [library, class], as diffusers' `LTX2Pipeline` saves them.
-MODEL_INDEX: Mapping[str, Any] = MappingProxyType(
-    {
-        "_class_name": "LTX2Pipeline",
-        "_diffusers_version": DIFFUSERS_VERSION,
-        "audio_vae": ["diffusers", "AutoencoderKLLTX2Audio"],
-        "connectors": ["ltx2", "LTX2TextConnectors"],
-        "duration_head": [None, None],
-        "processor": [None, None],
-        "prompt_enhancer": [None, None],
-        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
-        "text_encoder": ["transformers", "Gemma3ForConditionalGeneration"],
-        "tokenizer": ["transformers", "GemmaTokenizer"],
-        "transformer": ["diffusers", "LTX2VideoTransformer3DModel"],
-        "vae": ["diffusers", "AutoencoderKLLTX2Video"],
-        "vocoder": ["ltx2", "LTX2Vocoder"],
+
+def configurations(variant: Variant) -> dict[str, dict[str, Any]]:
+    """Network -> what it is built from."""
+    earlier = {
+        "transformer": TRANSFORMER,
+        "connectors": CONNECTORS,
+        "vae": VIDEO_VAE,
+        "audio_vae": AUDIO_VAE,
+        "vocoder": VOCODER,
+        "latent_upsampler": LATENT_UPSAMPLER,
     }
-)
+    if variant.family == "2.0":
+        return {name: dict(values) for name, values in earlier.items()}
+    vocoder = {"_class_name": "LTX2VocoderWithBWE", **WIDEBAND_VOCODER}
+    later = {name: {**values, **LATER.get(name, {})} for name, values in earlier.items()}
+    return {**later, "vocoder": vocoder}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
+import attrs
 import torch
 from torch import Tensor
 
-PIXELS_A_PATCH = 16
-SUBPIXELS_AN_UPSAMPLING = 8
+from stagegraph_ltx2.model.config import STRIDES, Config, VideoVAEConfig
 
-#: An upsampling adds a residual whose channels lie side by side as pixels: a grid that the convolution must outweigh.
-UPSAMPLING_GAIN = 4.0
+#: Of an upsampling that adds a residual, whose channels lie side by side as pixels: a grid that the convolution must
+#: outweigh.
+RESIDUAL_GAIN = 4.0
 
 #: Of queries and keys. At 1, attention to 1024 positions is nearly even, and the few that a prompt fills have no say.
 ATTENTION_GAIN = 3.0
@@ -19,18 +22,64 @@ ATTENTION_GAIN = 3.0
 #: Of what is added alike everywhere: more of it and every frame has one colour.
 CONSTANT_GAIN = 0.3
 
-#: Keeps the waveform away from where tanh flattens it.
-LOUDNESS = 0.3
+#: Logarithm of what divides the periodic activations of the wideband vocoder; the less they add, the less of the sound
+#: is a constant.
+CALM = 1.5
+
+#: Upsamplings of the wideband vocoder that make the timbre; the first alone, to 500 Hz, would be a hum.
+TIMBRE = tuple(f"vocoder.upsamplers.{level}.weight" for level in range(4))
+
+#: Last layer of a vocoder -> gain that keeps the waveform away from where it is flattened or cut off. What the wideband
+#: vocoder's periodic activations add grows from layer to layer, and nothing flattens its end.
+LOUDNESS = {"conv_out.weight": 0.3, "vocoder.conv_out.weight": 0.004, "bwe_generator.conv_out.weight": 0.002}
 
 
-def draw(name: str, like: Tensor, generator: torch.Generator) -> Tensor:
+#: What networks compute themselves and yet store.
+CONSTANTS = (".filter", ".kernel", "mel_basis", "forward_basis", "inverse_basis")
+
+
+def is_constant(name: str) -> bool:
+    """Whether a tensor is a filter or a basis, which nothing was trained for."""
+    return name.endswith(CONSTANTS)
+
+
+@attrs.frozen
+class Unfolding:
+    """A convolution whose channels become pixels that lie side by side.
+
+    Args:
+        copies: how many consecutive ones do.
+        gain: of its weights.
+    """
+
+    copies: int = 1
+    gain: float = 1.0
+
+
+PLAIN = Unfolding()
+
+
+def unfoldings(config: Config | None) -> Mapping[str, Unfolding]:
+    """The convolutions of a network that unfold channels, by the names of their weights."""
+    if not isinstance(config, VideoVAEConfig):
+        return MappingProxyType({})
+    found = {"decoder.conv_out.conv.weight": Unfolding(config.patch_size**2)}
+    for level, (kind, residual) in enumerate(
+        zip(config.upsample_type, reversed(config.residual_up_blocks), strict=True)
+    ):
+        name = f"decoder.up_blocks.{level}.upsamplers.0.conv.conv.weight"
+        found[name] = Unfolding(math.prod(STRIDES[kind]), RESIDUAL_GAIN if residual else 1.0)
+    return MappingProxyType(found)
+
+
+def draw(name: str, like: Tensor, generator: torch.Generator, unfolding: Unfolding = PLAIN) -> Tensor:
     """Weights for the tensor `name`, of the shape of `like`; most keep the variance of what passes through them."""
     noise = torch.randn(like.shape, generator=generator)
     if like.ndim <= 1:
         return _vector(name, noise)
     if like.ndim == 2:
         return _matrix(name, noise)
-    return _sound(name, noise) if like.ndim == 3 else _smooth(name, noise, generator)
+    return _sound(name, noise) if like.ndim == 3 else _smooth(name, noise, generator, unfolding)
 
 
 def _keep(terms: int) -> float:
@@ -39,6 +88,8 @@ def _keep(terms: int) -> float:
 
 
 def _vector(name: str, noise: Tensor) -> Tensor:
+    if name.endswith("act.beta"):
+        return CALM + 0.1 * noise
     if name.endswith(("norm_q.weight", "norm_k.weight")):
         return ATTENTION_GAIN * (1 + 0.1 * noise)
     # Gemma stores the difference of its norms from 1.
@@ -62,35 +113,26 @@ def _sound(name: str, noise: Tensor) -> Tensor:
     """A convolution of the vocoder: the early ones make the timbre, the late ones fill in samples without a hiss."""
     first, second, kernel = noise.shape
     if "upsamplers" not in name:
-        return noise * _keep(second * kernel) * (LOUDNESS if name == "conv_out.weight" else 1.0)
+        return noise * _keep(second * kernel) * LOUDNESS.get(name, 1.0)
     # Transposed, stored as [in, out, kernel]: about two taps meet in a sample.
-    if kernel <= 8:
+    if kernel <= 8 and name not in TIMBRE:
         noise = noise[..., :1] * _blur([kernel]) * kernel * _keep(2)
     return noise * _keep(2 * first)
 
 
-def _smooth(name: str, noise: Tensor, generator: torch.Generator) -> Tensor:
+def _smooth(name: str, noise: Tensor, generator: torch.Generator, unfolding: Unfolding) -> Tensor:
     """A convolution over pictures: noise over channels times a blur over time and space, and a little texture.
 
     Channels that become neighbouring pixels get the same weights, as the pixels of an enlarged picture have.
     """
     out, into, *kernel = noise.shape
-    copies = _neighbours(name, noise.ndim)
-    mix = torch.randn(out // copies, into, generator=generator).repeat_interleave(copies, dim=0)
+    mix = torch.randn(out // unfolding.copies, into, generator=generator).repeat_interleave(unfolding.copies, dim=0)
     # The activation before is mostly positive; what is common to all channels would be one more constant.
     mix = mix - mix.mean(dim=1, keepdim=True)
     texture = noise * _keep(math.prod(kernel))
-    gain = UPSAMPLING_GAIN if copies == SUBPIXELS_AN_UPSAMPLING else 1.0
     # Latents are independent of their neighbours: a blur of them would leave little.
     shape = _point(kernel) if name.endswith("conv_in.conv.weight") else _blur(kernel)
-    return (mix.reshape(out, into, *[1] * len(kernel)) * shape + 0.02 * texture) * gain * _keep(into)
-
-
-def _neighbours(name: str, ndim: int) -> int:
-    """How many consecutive output channels become pixels that lie side by side."""
-    if ndim == 5 and name == "decoder.conv_out.conv.weight":
-        return PIXELS_A_PATCH
-    return SUBPIXELS_AN_UPSAMPLING if ndim == 5 and "upsamplers" in name else 1
+    return (mix.reshape(out, into, *[1] * len(kernel)) * shape + 0.02 * texture) * unfolding.gain * _keep(into)
 
 
 def _point(kernel: list[int]) -> Tensor:

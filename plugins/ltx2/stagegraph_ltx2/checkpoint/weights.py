@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from stagegraph.errors import ComponentError, Fault
+from stagegraph_ltx2.checkpoint.components import STEMS
 from stagegraph_ltx2.checkpoint.containment import outside
 from stagegraph_ltx2.checkpoint.hints import contents, download
-from stagegraph_ltx2.checkpoint.layout import STEMS
 from stagegraph_ltx2.checkpoint.strict_json import read_object
 from stagegraph_ltx2.errors import failure, fault, listed, raise_all
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from .base import Config, only, size
+from .base import Config, depth, only, size
 
 
 @attrs.frozen
@@ -18,7 +18,7 @@ class AudioVAEConfig(Config):
     base_channels: int = size(128)
     output_channels: int = size(2)
     ch_mult: tuple[int, ...] = (1, 2, 4)
-    num_res_blocks: int = size(2, least=0)
+    num_res_blocks: int = depth(2)
     attn_resolutions: tuple[int, ...] | None = only(None)
     in_channels: int = size(2)
     resolution: int = size(256)  # read together with attn_resolutions only

@@ -31,9 +31,21 @@ def only(default: object, *others: object) -> Any:
     return attrs.field(default=default, metadata={"supported": (default, *others)})
 
 
-def size(default: int | None, least: int = 1) -> Any:
-    """A count, with the smallest value that makes sense."""
-    return attrs.field(default=default, metadata={"least": least})
+#: Entries that no list of a configuration exceeds: one for each block, or each resampling.
+LONGEST = 64
+
+#: What no size of a network exceeds, and no depth: a configuration of a few bytes must not build for hours.
+WIDEST, DEEPEST = 1_000_000, 1_000
+
+
+def size(default: int | tuple[int, ...] | None, least: int = 1, most: int = WIDEST) -> Any:
+    """A count, with the smallest and the largest value that make sense."""
+    return attrs.field(default=default, metadata={"least": least, "most": most})
+
+
+def depth(default: int | tuple[int, ...], least: int = 0) -> Any:
+    """How many layers follow each other, or how many in each block."""
+    return size(default, least, DEEPEST)
 
 
 def positive(default: float) -> Any:
@@ -102,8 +114,12 @@ def _fault(field: attrs.Attribute[Any], value: Any) -> str | None:
     rules = field.metadata
     if "supported" in rules and value not in rules["supported"]:
         return f"{field.name}={value!r} {NOT_RELEASED}; supported: {', '.join(map(repr, rules['supported']))}"
-    if "least" in rules and value is not None and value < rules["least"]:
-        return f"{field.name}={value!r} must be at least {rules['least']}"
+    if "least" in rules and value is not None:
+        counts = value if isinstance(value, tuple) else (value,)
+        if min(counts, default=rules["least"]) < rules["least"]:
+            return f"{field.name}={value!r} must be at least {rules['least']}"
+        if max(counts, default=0) > rules["most"]:
+            return f"{field.name}={value!r} must be at most {rules['most']}"
     if "positive" in rules and not 0 < value < float("inf"):
         return f"{field.name}={value!r} must be a finite number above 0"
     return None
@@ -116,7 +132,7 @@ def _fit(value: object, kind: Any) -> object:
     if get_origin(kind) is tuple and isinstance(value, list | tuple):
         kinds = get_args(kind)
         if kinds[-1] is Ellipsis:
-            kinds = kinds[:1] * len(value)
+            kinds = kinds[:1] * min(len(value), LONGEST)
         if len(kinds) == len(value):
             return tuple(_fit(item, inner) for item, inner in zip(value, kinds, strict=True))
     elif kind is float and type(value) is int:
@@ -143,7 +159,7 @@ def _spell(kind: Any) -> str:
     if get_origin(kind) is tuple:
         kinds = get_args(kind)
         length = "" if kinds[-1] is Ellipsis else f" of {len(kinds)}"
-        return f"a list{length}, each {_spell(kinds[0])}"
+        return f"a list{length or f' of at most {LONGEST}'}, each {_spell(kinds[0])}"
     return _SPELLING[kind]
 
 

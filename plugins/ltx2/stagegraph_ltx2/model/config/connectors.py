@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from .base import Config, odd_heads, only, positive, size
+from .base import Config, depth, odd_heads, only, positive, size
 
 
 @attrs.frozen
@@ -19,12 +19,12 @@ class ConnectorsConfig(Config):
     text_proj_in_factor: int = size(49)  # hidden states of the text encoder: one per layer and the embeddings
     video_connector_num_attention_heads: int = size(30)
     video_connector_attention_head_dim: int = size(128)
-    video_connector_num_layers: int = size(2, least=0)
+    video_connector_num_layers: int = depth(2)
     video_connector_num_learnable_registers: int = size(128)
     video_gated_attn: bool = False
     audio_connector_num_attention_heads: int = size(30)
     audio_connector_attention_head_dim: int = size(128)
-    audio_connector_num_layers: int = size(2, least=0)
+    audio_connector_num_layers: int = depth(2)
     audio_connector_num_learnable_registers: int = size(128)
     audio_gated_attn: bool = False
     connector_rope_base_seq_len: int = size(4096)  # tokens

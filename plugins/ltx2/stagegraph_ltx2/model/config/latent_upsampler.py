@@ -8,7 +8,7 @@ from typing import Self
 
 import attrs
 
-from .base import Config, only, size
+from .base import Config, depth, only, size
 
 SCALES: Mapping[float, Fraction] = {
     0.75: Fraction(3, 4),
@@ -30,7 +30,7 @@ class LatentUpsamplerConfig(Config):
 
     in_channels: int = size(128)
     mid_channels: int = size(1024)
-    num_blocks_per_stage: int = size(4, least=0)
+    num_blocks_per_stage: int = depth(4)
     dims: int = only(3)
     spatial_upsample: bool = True
     temporal_upsample: bool = False
@@ -45,6 +45,11 @@ class LatentUpsamplerConfig(Config):
             ConfigError: as `from_dict`.
         """
         return cls.from_dict(OFFICIAL_DEFAULTS | {OFFICIAL_NAMES.get(key, key): value for key, value in data.items()})
+
+    def to_header(self) -> dict[str, object]:
+        """What `from_header` reads."""
+        official = {ours: name for name, ours in OFFICIAL_NAMES.items()}
+        return {official.get(key, key): value for key, value in self.to_dict().items()}
 
     @property
     def scale(self) -> Fraction:

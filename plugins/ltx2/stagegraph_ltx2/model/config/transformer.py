@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from .base import Config, odd_heads, only, positive, size
+from .base import Config, depth, odd_heads, only, positive, size
 
 
 @attrs.frozen
@@ -46,7 +46,7 @@ class TransformerConfig(Config):
     audio_hop_length: int = only(160)
     audio_gated_attn: bool = False
     audio_cross_attn_mod: bool = False
-    num_layers: int = size(48)
+    num_layers: int = depth(48, least=1)
     activation_fn: str = only("gelu-approximate")
     qk_norm: str = only("rms_norm_across_heads")
     norm_elementwise_affine: bool = only(False)

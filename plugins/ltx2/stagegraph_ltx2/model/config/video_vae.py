@@ -8,7 +8,7 @@ from math import prod
 
 import attrs
 
-from .base import NOT_RELEASED, Config, only, positive, size
+from .base import NOT_RELEASED, Config, depth, only, positive, size
 
 STRIDES: Mapping[str, tuple[int, int, int]] = {
     "spatial": (1, 2, 2),
@@ -27,18 +27,18 @@ class VideoVAEConfig(Config):
     in_channels: int = size(3)
     out_channels: int = size(3)
     latent_channels: int = size(128)
-    block_out_channels: tuple[int, ...] = (256, 512, 1024, 2048)
+    block_out_channels: tuple[int, ...] = size((256, 512, 1024, 2048))
     down_block_types: tuple[str, ...] = ("LTX2VideoDownBlock3D",) * 4
-    decoder_block_out_channels: tuple[int, ...] = (256, 512, 1024)  # as in the encoder: shallow to deep
-    layers_per_block: tuple[int, ...] = (4, 6, 6, 2, 2)  # the last is the mid block
-    decoder_layers_per_block: tuple[int, ...] = (5, 5, 5, 5)  # shallow to deep, the last is the mid block
+    decoder_block_out_channels: tuple[int, ...] = size((256, 512, 1024))  # as in the encoder: shallow to deep
+    layers_per_block: tuple[int, ...] = depth((4, 6, 6, 2, 2))  # the last is the mid block
+    decoder_layers_per_block: tuple[int, ...] = depth((5, 5, 5, 5))  # shallow to deep, the last is the mid block
     spatio_temporal_scaling: bool | tuple[bool, ...] = (True,) * 4
     decoder_spatio_temporal_scaling: bool | tuple[bool, ...] = (True,) * 3
     decoder_inject_noise: bool | tuple[bool, ...] = (False,) * 4
     downsample_type: tuple[str, ...] = ("spatial", "temporal", "spatiotemporal", "spatiotemporal")
     upsample_type: tuple[str, ...] = ("spatiotemporal",) * 3  # deep to shallow, unlike its neighbours
     upsample_residual: bool | tuple[bool, ...] = (True,) * 3
-    upsample_factor: tuple[int, ...] = (2, 2, 2)
+    upsample_factor: tuple[int, ...] = size((2, 2, 2))
     timestep_conditioning: bool = False
     patch_size: int = size(4)
     patch_size_t: int = only(1)

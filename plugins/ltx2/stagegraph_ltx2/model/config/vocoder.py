@@ -21,9 +21,9 @@ class VocoderConfig(Config):
     in_channels: int = size(128)  # audio channels x mel bins
     hidden_channels: int = size(1024)
     out_channels: int = size(2)
-    upsample_kernel_sizes: tuple[int, ...] = (16, 15, 8, 4, 4)
-    upsample_factors: tuple[int, ...] = (6, 5, 2, 2, 2)
-    resnet_kernel_sizes: tuple[int, ...] = (3, 7, 11)
+    upsample_kernel_sizes: tuple[int, ...] = size((16, 15, 8, 4, 4))
+    upsample_factors: tuple[int, ...] = size((6, 5, 2, 2, 2))
+    resnet_kernel_sizes: tuple[int, ...] = size((3, 7, 11))
     resnet_dilations: Lists = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
     act_fn: str = only("leaky_relu", "snakebeta")
     leaky_relu_negative_slope: float = positive(0.1)

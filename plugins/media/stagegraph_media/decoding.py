@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from stagegraph_media.colour import Converter, UnsupportedColour, refuse_hdr
-from stagegraph_media.formats import DEMUXERS
+from stagegraph_media.formats import DEMUXERS, SOUND_DEMUXERS
 from stagegraph_media.sources import Limits, Source
 from stagegraph_media.turning import UnknownTurn, of_frame
 from stagegraph_media.values import MAX_CHANNELS, Frames, Waveform
@@ -30,11 +30,13 @@ _AUDIO_CODECS = (
 # Some decoders have other names than their codec
 _DECODERS = (*_VIDEO_CODECS, *_AUDIO_CODECS, "libdav1d", "mp3float", "libopus", "libvorbis", "libvpx", "libvpx-vp9")
 
-_FLOAT32_BYTES = 4
+FLOAT32_BYTES = 4
 # Timestamps of sound that are off by less are jitter, not a gap; in seconds
 _JITTER = Fraction(1, 20)
 # Encoders fill up their last block, and mp4 says where the sound really ends; more samples than a block are no filling
 _LONGEST_FILLING = 4096
+# Many programs count the length of an mp4 file in 1/1000 or 1/600 of a second, and only that of its last block exactly
+_COARSE = Fraction(1, 500)
 
 
 @contextmanager
@@ -53,11 +55,20 @@ def opened(source: Source, limits: Limits) -> Iterator[InputContainer]:
     """The file, its streams known, nothing decoded but what FFmpeg needs to describe them."""
     demuxer = DEMUXERS.get(source.format)
     if demuxer is None:
-        fix = "read it with media.read_image"
-        raise source.error("media.no_video", f"the file is a {source.format} image, not a video", fix=fix)
+        what, fix = f"a {source.format} image", "read it with media.read_image"
+        if source.format in SOUND_DEMUXERS:
+            what, fix = f"{source.format} sound", "read it with media.read_audio"
+        raise source.error("media.no_video", f"the file is {what}, not a video", fix=fix)
+    with demuxed(source, f"file:{source.path}", demuxer, limits) as container:
+        yield container
+
+
+@contextmanager
+def demuxed(source: Source, file: object, demuxer: str, limits: Limits) -> Iterator[InputContainer]:
+    """An address or an open file, by a demuxer, with decoders of the list only."""
     with guarded(source):
         container = av.open(
-            f"file:{source.path}",
+            file,
             "r",
             format=demuxer,
             container_options={"protocol_whitelist": "file", "codec_whitelist": ",".join(_DECODERS)},
@@ -71,14 +82,19 @@ def opened(source: Source, limits: Limits) -> Iterator[InputContainer]:
 def main_streams(source: Source, container: InputContainer) -> tuple[VideoStream, AudioStream | None]:
     """The video and the sound that a player would choose."""
     video = container.streams.best("video")
-    audio = container.streams.best("audio")
     if not isinstance(video, VideoStream):
         raise source.error("media.no_video", "the file has no video")
     _check_codec(source, video, "video", _VIDEO_CODECS)
+    return video, main_sound(source, container)
+
+
+def main_sound(source: Source, container: InputContainer) -> AudioStream | None:
+    """The sound that a player would choose; None if there is none."""
+    audio = container.streams.best("audio")
     if not isinstance(audio, AudioStream):
-        return video, None
+        return None
     _check_codec(source, audio, "sound", _AUDIO_CODECS)
-    return video, audio
+    return audio
 
 
 def codec_name(stream: VideoStream | AudioStream) -> str | None:
@@ -169,17 +185,22 @@ class Pictures:
     def add(self, frame: av.VideoFrame) -> None:
         """Convert and keep the next picture."""
         self._check_size(frame.height, frame.width)
+        self._memory.take(frame.width * frame.height * 3)
+        self._pixels += self.convert(frame).data.cast("B")
+
+    def convert(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+        """The next picture `[h, w, 3]`, upright, for a caller that does not need them all at once."""
+        self._check_size(frame.height, frame.width)
         if len(self) == self._limits.frames:
             raise self._source.too_large(f"the video has more than {len(self)} frames", f"{len(self)} frames")
-        self._memory.take(frame.width * frame.height * 3)
         with guarded(self._source):
             refuse_hdr(self._stream.codec_context)
             pixels = of_frame(frame).upright(self._converter.to_rgb(frame))
         if self._shape not in (None, pixels.shape):
             raise self._source.error("media.unsupported", "the size of the pictures changes in the middle")
         self._shape = pixels.shape
-        self._pixels += pixels.data.cast("B")
         self._times.append(_time(frame))
+        return pixels
 
     def frames(self) -> Frames:
         """All pictures, if they follow one frame rate."""
@@ -215,71 +236,108 @@ class Pictures:
 
 
 @attrs.frozen
-class _Piece:
-    """Sound `[c, s]` and its time in seconds, None if it follows the piece before."""
+class Piece:
+    """Sound `[c, s]` of one packet.
+
+    Attributes:
+        samples: what was decoded.
+        time: in seconds; None if it follows the piece before.
+        filling: how many of the samples are after the end that the file tells for this packet.
+    """
 
     samples: NDArray[np.float32]
     time: Fraction | None
+    filling: int = 0
+
+    def place(self, origin: Fraction, rate: int, at: int | None) -> int:
+        """The number of its first sample, counted from a time.
+
+        Args:
+            origin: the time, in seconds.
+            rate: Hz.
+            at: where the piece before ends; None if there is none.
+
+        Raises:
+            ValueError: it begins long before that.
+        """
+        if self.time is None:
+            return at or 0
+        wanted = round((self.time - origin) * rate)
+        if at is None or wanted - at > _JITTER * rate:
+            return wanted
+        if at - wanted > _JITTER * rate:
+            raise ValueError("the sound goes back in time")
+        return at
 
 
 class Sound:
-    """Collects the sound of a video."""
+    """Collects the sound of a video; `rate` and `channels` are 0 before the first piece."""
 
     def __init__(self, source: Source, stream: AudioStream, memory: Memory) -> None:
         self._source = source
         self._stream = stream
         self._memory = memory
-        self._pieces: list[_Piece] = []
-        self._rate = 0
-        self._channels = 0
+        self._pieces: list[Piece] = []
+        self.rate = 0
+        self.channels = 0
 
     def add(self, frame: av.AudioFrame) -> None:
         """Keep the next piece."""
+        self._memory.take(frame.samples * frame.layout.nb_channels * FLOAT32_BYTES)
+        self._pieces.append(self.convert(frame))
+
+    def convert(self, frame: av.AudioFrame) -> Piece:
+        """The next piece, for a caller that does not need them all at once."""
         channels = frame.layout.nb_channels
-        if not self._pieces:
-            self._rate, self._channels = frame.sample_rate, channels
-        if (frame.sample_rate, channels) != (self._rate, self._channels):
+        if not self.rate:
+            self.rate, self.channels = frame.sample_rate, channels
+        if (frame.sample_rate, channels) != (self.rate, self.channels):
             raise self._source.error("media.unsupported", "the rate or the channels of the sound change in the middle")
         if channels > MAX_CHANNELS:
             why = f"at most {MAX_CHANNELS} are read"
             raise self._source.error("media.unsupported", f"the sound has {channels} channels", why=why)
-        self._memory.take(frame.samples * channels * _FLOAT32_BYTES)
         samples = _float_samples(frame)
         if not np.isfinite(samples).all():
             raise self._source.damaged("the sound contains NaN or infinity")
-        self._pieces.append(_Piece(samples, _time(frame)))
+        told = round(frame.duration * frame.time_base * self.rate) if frame.duration and frame.time_base else 0
+        return Piece(samples, _time(frame), frame.samples - told if 0 < told < frame.samples else 0)
 
     def waveform(self, start: Fraction) -> Waveform | None:
         """The sound from a time on, in seconds; None if there is none."""
         placed: list[tuple[int, NDArray[np.float32]]] = []
-        at = 0  # in samples after `start`
+        end = None  # in samples after `start`
         for piece in self._pieces:
-            if piece.time is not None:
-                wanted = round((piece.time - start) * self._rate)
-                if not placed or wanted - at > _JITTER * self._rate:
-                    at = wanted
-                elif at - wanted > _JITTER * self._rate:
-                    raise self._source.damaged("the sound goes back in time")
-            placed.append((at, piece.samples))
-            at += piece.samples.shape[1]
-        length = self._without_filling(at, start)
+            begin = self.placed(piece, start, end)
+            placed.append((begin, piece.samples))
+            end = begin + piece.samples.shape[1]
+        length = self.without_filling(end, start, self._pieces[-1]) if end is not None else 0
         if length <= 0:
             return None
-        self._memory.take(length * self._channels * _FLOAT32_BYTES)
-        samples = np.zeros((self._channels, length), np.float32)
+        self._memory.take(length * self.channels * FLOAT32_BYTES)
+        samples = np.zeros((self.channels, length), np.float32)
         for begin, piece_samples in placed:
             first, last = max(begin, 0), min(begin + piece_samples.shape[1], length)
             if first < last:
                 samples[:, first:last] = piece_samples[:, first - begin : last - begin]
-        return Waveform(samples, self._rate)
+        return Waveform(samples, self.rate)
 
-    def _without_filling(self, end: int, start: Fraction) -> int:
+    def placed(self, piece: Piece, start: Fraction, end: int | None) -> int:
+        """Where a piece begins, in samples after a time; see `Piece.place`."""
+        try:
+            return piece.place(start, self.rate, end)
+        except ValueError as error:
+            raise self._source.damaged(str(error)) from None
+
+    def without_filling(self, end: int, start: Fraction, last: Piece) -> int:
         """The length without what the encoder added to fill its last block; only mp4 leaves this to the reader."""
         stream = self._stream
         if self._source.format != "mp4" or stream.duration is None or stream.time_base is None:
             return end
-        announced = round((((stream.start_time or 0) + stream.duration) * stream.time_base - start) * self._rate)
-        return announced if 0 < end - announced <= _LONGEST_FILLING else end
+        told = end - last.filling
+        announced = round((((stream.start_time or 0) + stream.duration) * stream.time_base - start) * self.rate)
+        if last.filling and abs(told - announced) <= _COARSE * self.rate:
+            return told
+        return announced if 0 < end - announced <= _LONGEST_FILLING else told
 
 
 def _time(frame: av.VideoFrame | av.AudioFrame) -> Fraction | None:

@@ -34,7 +34,7 @@ FLOAT32_BYTES = 4
 # Timestamps of sound that are off by less are jitter, not a gap; in seconds
 _JITTER = Fraction(1, 20)
 # Encoders fill up their last block, and mp4 says where the sound really ends; more samples than a block are no filling
-_LONGEST_FILLING = 4096
+LONGEST_FILLING = 4096
 # Many programs count the length of an mp4 file in 1/1000 or 1/600 of a second, and only that of its last block exactly
 _COARSE = Fraction(1, 500)
 
@@ -337,7 +337,7 @@ class Sound:
         announced = round((((stream.start_time or 0) + stream.duration) * stream.time_base - start) * self.rate)
         if last.filling and abs(told - announced) <= _COARSE * self.rate:
             return told
-        return announced if 0 < end - announced <= _LONGEST_FILLING else told
+        return announced if 0 < end - announced <= LONGEST_FILLING else told
 
 
 def _time(frame: av.VideoFrame | av.AudioFrame) -> Fraction | None:
@@ -350,7 +350,8 @@ def _float_samples(frame: av.AudioFrame) -> NDArray[np.float32]:
     if frame.format.is_packed:
         array = array.reshape(-1, frame.layout.nb_channels).T
     if array.dtype.kind == "f":
-        return array.astype(np.float32)
+        with np.errstate(over="ignore"):  # infinity is looked for elsewhere
+            return array.astype(np.float32)
     full = 2 ** (8 * array.dtype.itemsize - 1)
     offset = full if array.dtype.kind == "u" else 0
     samples: NDArray[np.float32] = ((array.astype(np.float64) - offset) / full).astype(np.float32)

@@ -17,7 +17,8 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from stagegraph_media import decoding, sounds
-from stagegraph_media.decoding import FLOAT32_BYTES, Memory, Piece, Sound
+from stagegraph_media.decoding import FLOAT32_BYTES, LONGEST_FILLING, Memory, Piece, Sound
+from stagegraph_media.errors import MediaError
 from stagegraph_media.formats import DEMUXERS, SOUND_DEMUXERS
 from stagegraph_media.sounds import BrokenSound, Recording, Spliced, UnreadSound
 from stagegraph_media.sources import Limits, Source
@@ -194,6 +195,7 @@ class Excerpt:
         self._origin = sound.origin
         self._end: int | None = None  # of what has been decoded, in samples after the origin
         self._last: Piece | None = None
+        self._span: tuple[int, int | None] = (0, None)  # what is asked for, once the rate is known
         self._samples = bytearray()  # [s, c], which grows in place; from the first sample that is asked for
         self._kept = 0  # of them
 
@@ -225,23 +227,29 @@ class Excerpt:
         """Take the next piece; whether more are needed."""
         piece = self._sound.convert(frame)
         rate = self._sound.rate
-        _check(self._source, Announced(rate, self._sound.channels, None), self._limits)
+        if self._end is None:
+            _check(self._source, Announced(rate, self._sound.channels, None), self._limits)
+            self._span = self._part.samples(rate)
         if self._origin is None:
             self._origin = piece.time or Fraction(0)
-        begin = self._sound.placed(piece, self._origin, self._end)
         if self._source.format in _GAPLESS and not self._follows(piece):
             raise self._source.damaged("a part of the sound is missing")
+        begin = self._sound.placed(piece, self._origin, self._end)
         self._end, self._last = begin + frame.samples, piece
-        first, last = self._part.samples(rate)
-        self._check_seconds(self._end if last is None else min(self._end, last), rate)
+        first, last = self._span
         end = self._end if last is None else min(self._end, last)
+        self._check_seconds(end, rate)
         at = first + self._kept
-        if max(begin, at) < end:
+        if at < end:
             self._memory.take((end - at) * self._sound.channels * FLOAT32_BYTES)
-            self._samples += bytes(max(begin - at, 0) * self._sound.channels * FLOAT32_BYTES)
-            self._samples += piece.samples[:, max(at - begin, 0) : end - begin].T.tobytes()
+            silence = min(max(begin - at, 0), end - at)
+            self._samples += bytes(silence * self._sound.channels * FLOAT32_BYTES)
+            if begin < end:
+                self._samples += piece.samples[:, max(at - begin, 0) : end - begin].T.tobytes()
             self._kept = end - first
-        return last is None or self._end < last
+        # What fills up the last blocks of an mp4 file is known when there is nothing behind it
+        beyond = LONGEST_FILLING if self._source.format == "mp4" else 0
+        return last is None or self._end < last + beyond
 
     def finish(self) -> None:
         """Cut what is only there to fill the last block, when all has been decoded.
@@ -255,7 +263,7 @@ class Excerpt:
         if told.exact and self._end != told.num_samples:
             raise self._source.damaged(f"the file says that it has {told.num_samples} samples, but it has {self._end}")
         end = self._sound.without_filling(self._end, self._origin, self._last)
-        first, last = self._part.samples(self._sound.rate)
+        first, last = self._span
         if (last or first + 1) > end:
             raise self._not_there(Fraction(max(end, 0), self._sound.rate))
         self._kept = min(self._kept, end - first)
@@ -264,6 +272,8 @@ class Excerpt:
         """The part."""
         channels = self._sound.channels
         count = self._kept * channels
+        if not count:
+            raise self._source.error("media.no_such_part", f"the part {self._asked} is shorter than a sample")
         self._memory.take(count * FLOAT32_BYTES)
         samples = np.frombuffer(self._samples, np.float32, count).reshape(-1, channels).T
         return Waveform(np.ascontiguousarray(samples), self._sound.rate)
@@ -278,8 +288,15 @@ class Excerpt:
             what = f"{end / rate:g} s of sound are to be decoded"
             raise self._source.too_large(what, f"{self._limits.seconds:g} s")
 
-    def _not_there(self, length: Fraction) -> Exception:
-        start, end = self._part.start, self._part.end
-        asked = f"from {float(start):g} s on" if end is None else f"from {float(start):g} s to {float(end):g} s"
-        what = f"the sound has {float(length):g} s, of which the part {asked} is asked for"
+    def _not_there(self, length: Fraction) -> MediaError:
+        what = f"the sound has {_text(length)}, of which the part {self._asked} is asked for"
         return self._source.error("media.no_such_part", what, fix="ask for a part that is there")
+
+    @property
+    def _asked(self) -> str:
+        end = self._part.end
+        return f"from {_text(self._part.start)} {'on' if end is None else f'to {_text(end)}'}"
+
+
+def _text(time: Fraction) -> str:
+    return f"{float(time):g} s"

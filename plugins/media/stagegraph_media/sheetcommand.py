@@ -10,7 +10,7 @@ import typer
 from stagegraph.cli import output
 from stagegraph.errors import Fault, UsageError
 
-_ONE, _SEVERAL = (12, 4), (6, 6)
+_OF_ONE, _OF_SEVERAL, _ABREAST = 12, 6, 4
 
 
 def contact_sheet(
@@ -21,7 +21,7 @@ def contact_sheet(
     ] = None,
     columns: Annotated[
         int | None,
-        typer.Option(min=1, max=100, help="Frames abreast; by default 4, or for several videos all that are shown."),
+        typer.Option(min=1, max=100, help="Frames abreast; by default up to 4, or for several videos all."),
     ] = None,
     width: Annotated[int, typer.Option(min=64, max=16384, help="Of the sheet, in pixels.")] = 1280,
     sound: Annotated[bool, typer.Option("--sound/--no-sound", help="Draw the sound below the frames.")] = True,
@@ -29,12 +29,13 @@ def contact_sheet(
 ) -> None:
     """Draw evenly spaced frames of a video with their times, and its sound; several videos get a row each."""
     from stagegraph_media.png import check_path, write_image
-    from stagegraph_media.sheets import TooNarrow, sheet
+    from stagegraph_media.sheets import TooNarrow, balanced, sheet
     from stagegraph_media.shots import series_of
 
     check_path(file)
-    most, abreast = _ONE if len(videos) == 1 else (_SEVERAL[0], count or _SEVERAL[1])
-    series = [series_of(video, count or most, width, sound=sound, title=video.name) for video in videos]
+    most = count or (_OF_ONE if len(videos) == 1 else _OF_SEVERAL)
+    series = [series_of(video, most, width, sound=sound, title=video.name) for video in videos]
+    abreast = balanced(len(series[0].shots), _ABREAST) if len(videos) == 1 else most
     try:
         image = sheet(series, columns or abreast, width)
     except TooNarrow as error:
@@ -42,7 +43,7 @@ def contact_sheet(
     write_image(file, image)
     if json:
         shown = [
-            {"path": str(video), "frames": [{"time": float(shot.time)} for shot in one.shots]}
+            {"path": str(video), "times": [float(shot.time) for shot in one.shots]}
             for video, one in zip(videos, series, strict=True)
         ]
         output.succeed(
@@ -51,4 +52,5 @@ def contact_sheet(
         )
     else:
         frames = sum(len(one.shots) for one in series)
-        output.say(f"wrote {file}: {image.width}x{image.height}, {frames} frames of {len(videos)} videos")
+        whose = videos[0] if len(videos) == 1 else f"{len(videos)} videos"
+        output.say(f"wrote {file}: {image.width}x{image.height}, {frames} frames of {whose}")

@@ -94,6 +94,12 @@ def evenly(total: int, count: int) -> list[int]:
     return [(index * (total - 1) * 2 + count - 1) // (2 * (count - 1)) for index in range(count)] if total > 1 else [0]
 
 
+def balanced(count: int, most: int) -> int:
+    """How many columns fill as few rows as `most` of them do, as evenly as can be."""
+    rows = -(-count // most)
+    return -(-count // rows)
+
+
 def sheet(series: Sequence[Series], columns: int, width: int) -> Image:
     """A picture of one or more videos, one below the other.
 

@@ -116,6 +116,13 @@ class Lax:
         """The share."""
         return self.share
 
+@sg.stage("bad.chatty", version=1)
+class Chatty:
+    """Join texts."""
+    def run(self, *texts: str) -> str:
+        """Join them."""
+        return " ".join(map(str, texts))
+
 @sg.stage("bad.lonely", version=1)
 class Lonely:
     """Have no example."""
@@ -125,7 +132,7 @@ class Lonely:
 
 @sg.hookimpl
 def stagegraph_stages():
-    return [Mute, silent, elsewhere, Liar, Half, Dice, Greedy, Deaf, Stuck, Lax, Lonely]
+    return [Mute, silent, elsewhere, Liar, Half, Dice, Greedy, Deaf, Stuck, Lax, Chatty, Lonely]
 
 @sg.hookimpl
 def stagegraph_components():
@@ -159,6 +166,8 @@ test_it = conformance("bad", [
     Example(bad.Deaf(), inputs={"seconds": 1.1}, quick=True, name="not-quick"),
     Example(bad.Stuck()),
     Example(bad.Lax()),
+    Example(bad.Chatty(), inputs={"texts": ["a", "b"]}, name="right"),
+    Example(bad.Chatty(), inputs={"texts": ["a", 3]}, name="wrong"),
 ])
 """
 
@@ -195,6 +204,7 @@ BREACHES = {
     "bad.dice-in_graph": "the engine got another result than a call of run",
     "bad.greedy-inputs_kept": "run changed its input items, which other stages may read: work on a copy",
     "bad.lax-params": "param share takes 2, although it must be >= 0, <= 1",
+    "bad.chatty-wrong-inputs": "the example gives texts list of 2, but it is list[str]",
     "bad.mute-inputs": "the example gives text 3, but it is str",
     "bad.mute-outputs": "run declares output as str, but returned 3",
     "bad.stuck-params": "\n".join([f"{STUCK} cannot be written and read again: {NO_JSON}"] * 2),
@@ -209,6 +219,7 @@ BREACHES = {
 }
 #: Tests of claims that fail because the stage or the engine raises: the last line that pytest shows.
 ERRORS = {
+    "bad.chatty-wrong-in_graph": "error[invalid_type]: input input_texts_1 is str, but was given int 3",
     "bad.mute-in_graph": "error[invalid_type]: input input_text is str, but was given int 3",
     "bad.liar-in_graph": "error[stage_output]: liar (bad.liar) declares output as str but returned 3",
     "bad.half-in_graph": "error[stage_output]: half (bad.half) declares second as str but returned None",

@@ -12,6 +12,7 @@ from stagegraph.executors.threads import Lanes
 from stagegraph.hookspecs import Check, hookimpl
 from stagegraph.manifest import Manifest
 from stagegraph.pool import Pool
+from stagegraph.recordreaders import RecordReader
 from stagegraph.registry import Registry
 from stagegraph.rules import param
 from stagegraph.stages import outputs, stage
@@ -23,6 +24,7 @@ __all__ = [
     "Lanes",
     "Manifest",
     "Pool",
+    "RecordReader",
     "Registry",
     "Run",
     "StageContext",

@@ -31,7 +31,7 @@ from stagegraph.events import Listener
 from stagegraph.executors import serial, threads
 from stagegraph.executors.result import Run
 from stagegraph.executors.threads import Lanes
-from stagegraph.graph import INPUTS, Draft, Drafts, Input, Ref, bind, embed, read, to_manifest
+from stagegraph.graph import INPUTS, Draft, Drafts, Input, Ref, bind, embed, read, to_manifest, wrong_wires
 from stagegraph.graph import Graph as BoundGraph
 from stagegraph.manifest import Manifest, NodeDecl, Value
 from stagegraph.plan import Plan
@@ -120,8 +120,8 @@ class Graph:
         """
         registry = registry or default_registry()
         graph = cls(manifest.name, manifest.description, registry=registry)
-        drafts, broken, faults = read(manifest, registry)
-        bind(drafts, locate=manifest.locate, broken=broken, faults=faults)
+        drafts, faults = read(manifest, registry)
+        bind(drafts, locate=manifest.locate, faults=faults)
         graph._drafts = drafts
         return graph
 
@@ -207,6 +207,10 @@ class Graph:
             GraphError: the stage is unknown, the name is taken, or a wire does not fit.
         """
         if isinstance(stage, Graph):
+            given = {"params": params, "when": when, "map": tuple(map), "timeout": timeout, "retry": retry}
+            for setting in (setting for setting, value in given.items() if value not in (None, {}, ())):
+                what = f"a node that is a graph has no {setting} of its own"
+                raise GraphError(Fault("invalid_value", what, fix=f"give {setting} to its nodes"))
             return self._embed(stage, name or self._free_name(stage.name.rpartition("/")[2]), components, inputs)
         instance = self._instance(stage, name, params or {})
         spec = spec_of(instance)
@@ -326,7 +330,7 @@ class Graph:
         if isinstance(stage, str):
             name = name or stage.partition("@")[0].rpartition(".")[2]
             node = NodeDecl(stage=stage, params=dict(params))
-            drafts, _, faults = read(
+            drafts, faults = read(
                 Manifest(stagegraph=manifests.VERSION, name=self.name, nodes={name: node}), self.registry
             )
             if faults:
@@ -355,6 +359,9 @@ class Graph:
             if port in graph._drafts.inputs:
                 self._check(f"{name}.{port}", graph._drafts.inputs[port].type, value)
         wires = {port: self._written(value) for port, value in inputs.items()}
+        faults = [fault for _, fault in wrong_wires(name, graph._drafts, wires)]
+        if faults:
+            raise GraphError(*faults)
         embed(self._drafts, name, graph._drafts, wires, components)
         bound = graph.bind()
         return NodeHandle(self, name, graph.name, {out: bound.output_type(ref) for out, ref in bound.outputs.items()})

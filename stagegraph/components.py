@@ -40,7 +40,7 @@ from typing import Any, Literal, TypeVar, cast, dataclass_transform
 
 import attrs
 
-from stagegraph.errors import Fault, GraphError
+from stagegraph.errors import ComponentError, Fault, GraphError, StagegraphError
 from stagegraph.rules import param
 
 T = TypeVar("T")
@@ -126,9 +126,26 @@ def component_spec_of(component: Any) -> ComponentSpec:
 
 
 def fingerprint_of(component: Any) -> str:
-    """The identity of what a component would load; empty if it does not say."""
+    """The identity of what a component would load; empty if it does not say.
+
+    Raises:
+        ComponentError: it cannot be told, because files are missing or cannot be read.
+    """
     method = getattr(component, "fingerprint", None)
-    return str(method()) if method is not None else ""
+    try:
+        return str(method()) if method is not None else ""
+    except StagegraphError:
+        raise
+    except Exception as error:
+        kind = component_spec_of(component).kind
+        what = f"the fingerprint of {kind} cannot be told: {type(error).__name__}: {error}"
+        raise ComponentError(Fault("component_failed", what)) from error
+
+
+def cache_facts_of(component: Any) -> dict[str, str] | None:
+    """What changes its results beside the weights, as it says: number format, kind of device; None if it does not."""
+    method = getattr(component, "cache_facts", None)
+    return {name: str(fact) for name, fact in method().items()} if method is not None else None
 
 
 def part_facts_of(component: Any, part: str) -> Mapping[str, Any]:

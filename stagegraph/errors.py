@@ -7,7 +7,8 @@
     │   ├── ManifestError                the file: syntax, unknown keys, wrong types
     │   ├── GraphError                   the graph: names, types, wiring, params
     │   ├── PlanError                    the request: an output nobody makes
-    │   └── InputError                   the values given to a run
+    │   ├── InputError                   the values given to a run
+    │   └── RecordError                  a run record: absent, damaged, or of what is not here any more
     ├── MissingError                3    something to install or to download
     │   ├── PluginError                  a plugin that is absent or broken
     │   └── ComponentError               weights or libraries that a component needs
@@ -85,6 +86,14 @@ CODES: dict[str, str] = {
     "store_corrupt": "the store holds something else than was put into it",
     "unknown_run": "the store knows no run of this name",
     "ambiguous_run": "several runs have names that begin so",
+    "no_record": "a file that carries no run record, or of a kind that carries none",
+    "bad_record": "a run record that is no JSON, or not of the structure of one",
+    "record_remains": "a text of the run record is still in the file after it was removed",
+    "weights_changed": "the weights are others than those of the recorded run",
+    "stage_changed": "a stage is of another version than in the recorded run, which cannot be brought to it",
+    "values_given": "the recorded run was given values of nodes, which the record does not hold",
+    "untrusted_path": "a file that only the record says to write",
+    "no_writer": "no node of the run, or more than one, writes the file that a path is given for",
     "cancelled": "the run was cancelled",
 }
 
@@ -182,6 +191,10 @@ class InputError(UsageError):
     """Values given to a run that the graph does not accept."""
 
 
+class RecordError(UsageError):
+    """A run record that cannot be read, or whose run cannot be made again as it was."""
+
+
 class MissingError(StagegraphError):
     """Something must be installed or downloaded first."""
 
@@ -250,7 +263,13 @@ class Cancelled(StagegraphError):
 def suggest(name: str, known: Iterable[str]) -> str:
     """`did you mean "…"?` for the nearest of the known names, else the list of them, else an empty text."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if near:
-        return f'did you mean "{near[0]}"?'
+    near = nearest(name, names)
+    if near is not None:
+        return f'did you mean "{near}"?'
     return f"use one of: {', '.join(names)}" if names else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant, if there is one."""
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    return near[0] if near else None

@@ -12,6 +12,14 @@ A stage may have four more methods, none of which loads anything::
 output, and raises `FactError` for what the stage cannot take. So "this edge carries frames of 250 x 400 and the encoder
 wants even sizes" is found before anything heavy loads. `memory` gives the bytes of the device that a call takes beside
 what it is lent; None if it cannot tell.
+
+A value that is there tells its own facts, if its class has a property `facts`, by the same names::
+
+    @property
+    def facts(self) -> Facts:
+        return {"height": self.height, "width": self.width}
+
+So the conformance suite (`stagegraph.testing`) can hold what a stage foretells against what it makes.
 """
 
 from __future__ import annotations
@@ -67,6 +75,12 @@ def facts_of_each(inputs: Mapping[str, Facts], argument: str) -> list[Facts]:
     """
     names = (f"{argument}[{number}]" for number in itertools.count())
     return [inputs[name] for name in itertools.takewhile(inputs.__contains__, names)]
+
+
+def facts_of_value(value: Any) -> Facts | None:
+    """What a value that is there tells of itself; None if its class has no `facts`."""
+    told: Facts | None = getattr(value, "facts", None) if hasattr(type(value), "facts") else None
+    return told
 
 
 def memory_of(stage: Any, inputs: Mapping[str, Facts]) -> int | None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import typer
 
     from stagegraph.artifacts import Codec
+    from stagegraph.recordreaders import RecordReader
 
 hookspec = pluggy.HookspecMarker("stagegraph")
 hookimpl = pluggy.HookimplMarker("stagegraph")
@@ -62,6 +63,11 @@ def stagegraph_components() -> Iterable[type]:  # type: ignore[empty-body]
 @hookspec
 def stagegraph_manifests() -> Mapping[str, Path]:  # type: ignore[empty-body]
     """Give shipped manifests by name: {"ltx2/text-to-video": path}; `stagegraph run NAME` finds them."""
+
+
+@hookspec
+def stagegraph_record_readers() -> Iterable[RecordReader]:  # type: ignore[empty-body]
+    """Give the kinds of files that carry run records: `rerun`, `diff` and `strip` read them, by the file's ending."""
 
 
 @hookspec

@@ -27,7 +27,7 @@ from stagegraph.errors import Fault, Location, ManifestError, suggest
 from stagegraph.ports import REQUIRED
 from stagegraph.rules import param
 from stagegraph.serde import Path as DataPath
-from stagegraph.serde import StructureError, Text, dotted, structure, unstructure
+from stagegraph.serde import StructureError, Text, describe, dotted, structure, unstructure
 
 #: The manifest format that this release reads and writes.
 VERSION: Final = 1
@@ -95,8 +95,8 @@ class NodeDecl:
     def __attrs_post_init__(self) -> None:
         if bool(self.stage) == bool(self.graph):
             raise ValueError("a node names either a stage or a graph")
-        for name in ("params", "map", "timeout", "retry"):
-            if self.graph and getattr(self, name):
+        for name in ("params", "when", "map", "timeout", "retry"):
+            if self.graph and getattr(self, name) not in ({}, True, (), None):
                 raise ValueError(f"a node that is a graph has no {name} of its own")
 
 
@@ -145,18 +145,29 @@ def load(path: str | Path) -> Manifest:
 def loads(text: str, file: str = "manifest") -> Manifest:
     """Read a manifest from a text; `file` is its name in messages."""
     document = yaml.read(text, file)
-    version = document.data.get("stagegraph") if isinstance(document.data, dict) else None
+    manifest = from_data(document.data, document)
+    object.__setattr__(manifest, "document", document)
+    return manifest
+
+
+def from_data(data: Any, document: yaml.Document | None = None) -> Manifest:
+    """Read a manifest from plain data; `document` tells where it stands in a text.
+
+    Raises:
+        ManifestError: with every fault.
+    """
+    version = data.get("stagegraph") if isinstance(data, dict) else None
     if type(version) is int and version != VERSION:
-        what = f"the manifest has format version {version}"
+        what = f"the manifest has format version {describe(version)}"
         fix = "upgrade stagegraph" if version > VERSION else f"write stagegraph: {VERSION}"
-        fault = Fault("unsupported_version", what, why=f"this release reads version {VERSION}", fix=fix)
-        raise ManifestError(attrs.evolve(fault, location=document.locate(("stagegraph",))))
+        location = document.locate(("stagegraph",)) if document is not None else None
+        why = f"this release reads version {VERSION}"
+        raise ManifestError(Fault("unsupported_version", what, why=why, fix=fix, location=location))
     try:
-        manifest: Manifest = structure(document.data, Manifest)
+        manifest: Manifest = structure(data, Manifest)
     except StructureError as error:
         faults = [_fault(problem, document) for problem in error.problems]
         raise ManifestError(*sorted(faults, key=_place)) from None
-    object.__setattr__(manifest, "document", document)
     return manifest
 
 
@@ -213,8 +224,8 @@ def _place(fault: Fault) -> tuple[int, int]:
     return (location.line or 0, location.column or 0) if location else (0, 0)
 
 
-def _fault(problem: Any, document: yaml.Document) -> Fault:
-    location = document.locate(problem.path, problem.at_key)
+def _fault(problem: Any, document: yaml.Document | None) -> Fault:
+    location = document.locate(problem.path, problem.at_key) if document is not None else None
     at = dotted(problem.path[:-1] if problem.at_key else problem.path)
     what = f"{at}: {problem.what}" if at else problem.what
     return Fault(problem.code, what, dotted(problem.path), problem.why, problem.fix, location)

@@ -48,7 +48,7 @@ class Estimate:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._known = Known(plan)
+        self._known = Known(plan.graph, [step.node for step in plan.steps])
         self.steps = self._steps()
 
     @property

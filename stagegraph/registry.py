@@ -15,7 +15,8 @@ import attrs
 
 from stagegraph.artifacts import Codec
 from stagegraph.components import ComponentSpec, component_spec_of
-from stagegraph.errors import Fault, suggest
+from stagegraph.errors import Fault, nearest, suggest
+from stagegraph.recordreaders import RecordReader
 from stagegraph.serde import describe
 from stagegraph.stages import StageSpec, spec_of
 
@@ -60,7 +61,8 @@ def _table(value: Mapping[str, Any]) -> Mapping[str, Any]:
 class Registry:
     """Names and what they stand for.
 
-    `origins` tells which plugin registered a name; `problems` are the plugins that could not.
+    `readers` are by the ending of files, as in ".mp4". `origins` tells which plugin registered a name; `problems` are
+    the plugins that could not.
     """
 
     stages: Mapping[str, StageSpec] = attrs.field(factory=dict, converter=_table)
@@ -68,6 +70,7 @@ class Registry:
     types: Mapping[str, Any] = attrs.field(factory=dict, converter=_table)
     codecs: Mapping[str, Codec] = attrs.field(factory=dict, converter=_table)
     manifests: Mapping[str, Path] = attrs.field(factory=dict, converter=_table)
+    readers: Mapping[str, RecordReader] = attrs.field(factory=dict, converter=_table)
     origins: Mapping[str, Origin] = attrs.field(factory=dict, converter=_table)
     plugins: tuple[Origin, ...] = ()
     problems: tuple[PluginProblem, ...] = ()
@@ -136,5 +139,9 @@ class Registry:
                 why = f"plugin {problem.origin} registers it, but: {problem.fault.what}"
                 return Fault(code, f'{what} "{name}" is not available', why=why, fix=problem.fault.fix)
         known = list(known)
-        fix = suggest(name, known) if known else "install the plugin that registers it"
-        return Fault(code, f'there is no {what} "{name}"', fix=fix)
+        plugin = name.partition(".")[0].partition("/")[0]
+        absent = plugin != name and self.plugins and all(origin.plugin != plugin for origin in self.plugins)
+        if not known or (absent and nearest(name, known) is None):
+            why = f'no installed plugin is called "{plugin}"' if absent else ""
+            return Fault(code, f'there is no {what} "{name}"', why=why, fix="install the plugin that registers it")
+        return Fault(code, f'there is no {what} "{name}"', fix=suggest(name, known))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -15,9 +16,11 @@ from stagegraph.cli import output
 from stagegraph.cli.catalogue import doctor, stages
 from stagegraph.cli.graphs import graph, plan, validate
 from stagegraph.cli.plugins import plugins
+from stagegraph.cli.rerun import rerun
 from stagegraph.cli.run import resume, run
 from stagegraph.cli.runs import diff, explain, gc, runs, show
 from stagegraph.cli.schema import migrate, schema
+from stagegraph.cli.strip import strip
 from stagegraph.cli.workspace import Workspace
 from stagegraph.errors import Fault, StagegraphError
 from stagegraph.errors import UsageError as OurUsageError
@@ -51,7 +54,11 @@ app = typer.Typer(
     help="Run typed graphs of plugin stages, checked before anything heavy loads.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, resume, validate, graph, plan, stages, schema, migrate, runs, show, explain, diff, gc, doctor):
+COMMANDS = (
+    *(run, resume, rerun, validate, graph, plan, stages, schema, migrate),
+    *(runs, show, explain, diff, strip, gc, doctor),
+)
+for command in COMMANDS:
     app.command()(command)
 app.add_typer(plugins, name="plugins")
 
@@ -91,6 +98,8 @@ def main(args: Sequence[str] | None = None) -> None:
         args: the words after the program's name; those of the process if None.
     """
     args = list(sys.argv[1:] if args is None else args)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # half a surrogate pair in a prompt is no reason to fail
     sys.exit(call(args))
 
 

@@ -5,11 +5,45 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from stagegraph.errors import Fault, InputError, suggest
+from stagegraph.errors import ComponentError, Fault, GraphError, InputError, StagegraphError, suggest
 from stagegraph.graph import INPUTS, Input, Ref
 from stagegraph.plan import Plan
 from stagegraph.ports import holds, type_name
+from stagegraph.preflight import preflight
 from stagegraph.serde import StructureError, Text, describe, structure
+
+
+def check(
+    plan: Plan, inputs: Mapping[str, Any], given: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], dict[int, Any]]:
+    """Look at everything that can be known to be wrong before a run: what it is given, and what the plan needs.
+
+    Returns:
+        The values of the graph's inputs by name, and of the slots that the caller fills.
+
+    Raises:
+        InputError: an input that is missing, unknown or of the wrong type; with what preflight found as well.
+        GraphError: preflight found that a stage cannot do its work.
+        ComponentError: a component lacks what it would load.
+    """
+    errors: list[StagegraphError] = []
+    values: dict[str, Any] = {}
+    brought: dict[int, Any] = {}
+    try:
+        values = check_inputs(plan, inputs)
+    except InputError as error:
+        errors.append(error)
+    try:
+        brought = check_given(plan, given or {})
+    except InputError as error:
+        errors.append(error)
+    try:
+        preflight(plan)
+    except (GraphError, ComponentError) as error:
+        errors.append(error)
+    if errors:
+        raise type(errors[0])(*(fault for error in errors for fault in error.faults))
+    return values, brought
 
 
 def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:

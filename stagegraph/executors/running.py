@@ -26,12 +26,15 @@ from stagegraph.pool import Pool
 from stagegraph.record import new_run_id, start
 
 if TYPE_CHECKING:  # runs that keep nothing do without the store
-    from stagegraph.caching import Caching, Checkpoints
+    from stagegraph.caching import Caching, Checkpoints, RunCache
     from stagegraph.executors.foresight import Foresight
     from stagegraph.keys import Identities, Keyless, NodeKey
 
 _ABSENT: Final = object()
 """The value of a slot that nobody has filled."""
+
+_RESTARTS: Final = 3
+"""How often a run begins again because the store has lost what it had when the run began."""
 
 
 class _Skipped:
@@ -99,20 +102,23 @@ class Running:
         self.plan = plan
         self.id = caching.resumed.row.id if caching is not None and caching.resumed is not None else new_run_id()
         self.cancellation = cancellation
-        self.recorder = start(self.id, plan, inputs)
+        self.recorder = start(self.id, plan, inputs, given)
         self._on_event = on_event
         self._telling = threading.Lock()
+        self._warned: set[Fault] = set()
+        self._restarts = 0
         self._pool = pool
         self._directory = directory
         self._inputs = inputs
         self._given = given
         self._meter = Meter()
         self._begin = time.perf_counter()
-        self._cache = caching.begin(self.recorder, inputs, self._make_directory, self._warn) if caching else None
+        self._cache: RunCache | None = None
+        self._cache = caching.begin(self.recorder, inputs, self._own_folder(), self._warn) if caching else None
         self._set_up()
 
     def _set_up(self) -> None:
-        """Fill the slots that no step fills, and look at what the store has."""
+        """Fill the slots that no step fills."""
         plan = self.plan
         self._values: list[Any] = [_ABSENT] * len(plan.slots)
         for source, slot in plan.slots.items():
@@ -127,31 +133,38 @@ class Running:
         self._lending = Lending(self.id, plan, self._pool, self._emit)
         self._identities: list[str | None] = []
         self.foresight: Foresight | None = None
+
+    def _look_ahead(self) -> None:
+        """Look at what the store has."""
         if self._cache is not None:
-            from stagegraph.executors.foresight import foresee
+            from stagegraph.executors.foresight import Foresight, foresee
 
             cache = self._cache
             self._identities = [cache.input_key(v) if v is not _ABSENT else None for v in self._values]
-            self.foresight = foresee(plan, cache, self._identities)
+            # A store that loses things as fast as they are looked for is not looked ahead in
+            far = self._restarts < _RESTARTS
+            self.foresight = foresee(self.plan, cache, self._identities) if far else Foresight()
 
     # From beginning to end
 
     def begin(self) -> None:
         """Tell that the run begins."""
         self._begin = time.perf_counter()
-        if self._on_event is not None:
+        if self._on_event is not None or self._cache is not None:
             self._emit(events.RunStarted(self.id, self.plan.graph.name, len(self.plan.steps)))
+        self._look_ahead()
 
     def restart(self) -> None:
         """Begin again, because of a `StaleError`."""
+        self._restarts += 1
         self._lending.close()
         self._set_up()
+        self._look_ahead()
 
     def finish(self) -> Run:
         """The result, when every step is done."""
         self.recorder.status = "finished"
-        self._emit(events.RunFinished(self.id, time.perf_counter() - self._begin))
-        self._end()
+        self._end(events.RunFinished(self.id, time.perf_counter() - self._begin))
         return self._result()
 
     def fail(self, error: BaseException) -> BaseException:
@@ -159,21 +172,27 @@ class Running:
         cancelled = isinstance(error, (Cancelled, KeyboardInterrupt))
         self.recorder.status = "cancelled" if cancelled else "failed"
         if cancelled:
-            self._emit(events.RunCancelled(self.id))
-        elif isinstance(error, StagegraphError):
-            self._emit(events.RunFailed(self.id, error.faults))
-        self._end()
+            self._end(events.RunCancelled(self.id))
+        else:
+            self._end(events.RunFailed(self.id, error.faults) if isinstance(error, StagegraphError) else None)
         if isinstance(error, KeyboardInterrupt):
             error = Cancelled(Fault("cancelled", "the run was interrupted"))
         if isinstance(error, StagegraphError):
             error.run = self._result()
         return error
 
-    def _end(self) -> None:
+    def _end(self, event: Event | None) -> None:
+        """Let go of everything and keep how the run ended, which may end in a warning; then tell the last event."""
         self._meter.close()
         self._lending.close()
         if self._cache is not None:
             self._cache.finish(self.recorder.record().as_dict())
+        try:
+            if event is not None:
+                self._emit(event)
+        finally:
+            if self._cache is not None:
+                self._cache.close()
 
     def _result(self) -> Run:
         """The outputs as far as they were made."""
@@ -369,23 +388,31 @@ class Running:
         return StageContext(
             node,
             directory=self._make_directory,
-            record=lambda: self.recorder.record().as_dict(),
+            record=lambda: self.recorder.record(node).as_dict(),
             on_progress=progress if self._on_event is not None else None,
             on_checkpoint=(lambda number, value: keep.put(number, value, self._warn)) if keep is not None else None,
             restored=keep.latest if keep is not None and node not in self.plan.fresh else None,
             cancellation=flag,
         )
 
+    def _own_folder(self) -> Path:
+        """The run's own folder, whether it is there or not."""
+        if callable(self._directory):
+            self._directory = self._directory(self.id)
+        return self._directory or Path("runs") / f"{self.plan.graph.name.replace('/', '-')}-{self.id}"
+
     def _make_directory(self) -> Path:
         with self._telling:
-            if callable(self._directory):
-                self._directory = self._directory(self.id)
-            directory = self._directory or Path("runs") / f"{self.plan.graph.name.replace('/', '-')}-{self.id}"
+            directory = self._own_folder()
             directory.mkdir(parents=True, exist_ok=True)
             return directory
 
     def _warn(self, fault: Fault) -> None:
-        self._emit(events.CacheWarning(self.id, (fault,)))
+        with self._telling:
+            told_before = fault in self._warned
+            self._warned.add(fault)
+        if not told_before:  # a full disk is told once, not once a node
+            self._emit(events.CacheWarning(self.id, (fault,)))
 
     def _emit(self, event: Event) -> None:
         if self._cache is not None:

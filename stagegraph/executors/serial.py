@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from stagegraph.context import Cancellation
 from stagegraph.events import Listener
-from stagegraph.executors.checks import check_given, check_inputs
+from stagegraph.executors.checks import check
 from stagegraph.executors.result import Run
 from stagegraph.executors.running import Running, StaleError
 from stagegraph.plan import Plan
 from stagegraph.pool import Pool
-from stagegraph.preflight import preflight
 
 if TYPE_CHECKING:
     from stagegraph.caching import Caching
@@ -50,11 +49,10 @@ def run(
         StageError: a stage failed; its cause is chained.
         Cancelled: the flag was set, or the user interrupted.
     """
-    values, brought = check_inputs(plan, inputs), check_given(plan, given or {})
-    preflight(plan)
+    values, brought = check(plan, inputs, given)
     running = Running(plan, values, brought, on_event, pool, directory, cancellation or Cancellation(), caching)
-    running.begin()
     try:
+        running.begin()
         while not _done(running):
             running.restart()
     except BaseException as error:

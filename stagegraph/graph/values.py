@@ -136,6 +136,7 @@ class Graph:
     Attributes:
         nodes: in an order in which every node comes after those that feed it.
         residency: component -> where its parts stay between uses, for all of them or by part; not said for the others.
+        locations: component -> where its params were written, for messages.
     """
 
     name: str
@@ -145,6 +146,7 @@ class Graph:
     nodes: Mapping[str, Node]
     outputs: Mapping[str, Ref]
     residency: Mapping[str, Residency | Mapping[str, Residency]] = attrs.field(factory=dict)
+    locations: Mapping[str, Location | None] = attrs.field(factory=dict, eq=False, repr=False)
 
     def residency_of(self, part: PartRef) -> Residency | None:
         """Where a part stays between uses; None if the graph does not say."""

@@ -18,6 +18,21 @@ from stagegraph.schema.types import Definitions, Schema, document, schema
 
 _TEXT: Final[Schema] = {"type": "string"}
 
+#: A node is either a stage or a graph, and a graph has no settings of its own.
+_STAGE: Final[Schema] = {"required": ["stage"], "properties": {"stage": {"minLength": 1}, "graph": {"const": ""}}}
+_GRAPH: Final[Schema] = {
+    "required": ["graph"],
+    "properties": {
+        "graph": {"minLength": 1},
+        "stage": {"const": ""},
+        "params": {"maxProperties": 0},
+        "when": {"const": True},
+        "map": {"maxItems": 0},
+        "timeout": {"const": None},
+        "retry": {"const": None},
+    },
+}
+
 
 def manifest(registry: Registry | None = None) -> Schema:
     """What people write.
@@ -27,6 +42,7 @@ def manifest(registry: Registry | None = None) -> Schema:
             `stagegraph validate`.
     """
     made = {**schema(Manifest), "title": "stagegraph manifest, format 1"}
+    made["$defs"]["NodeDecl"]["oneOf"] = [_STAGE, _GRAPH]
     return made if registry is None else with_installed(made, registry)
 
 
@@ -65,6 +81,8 @@ def envelope() -> Schema:
         "required": [*texts, "retryable"],
     }
     faults = {"type": "array", "items": {"$ref": "#/$defs/Fault"}, "minItems": 1}
+    notes = {"type": "array", "items": _TEXT, "description": "What else there is to say, such as how to go on."}
+    warnings = {**faults, "description": "What is odd, but kept nothing from its end."}
     made = {
         "title": "stagegraph envelope, version 1",
         "type": "object",
@@ -72,7 +90,10 @@ def envelope() -> Schema:
         "required": ["schema", "ok", "command"],
         "if": {"properties": {"ok": {"const": True}}},
         "then": {"properties": {"data": {"type": "object"}}, "required": ["data"]},
-        "else": {"properties": {"error": error, "faults": faults}, "required": ["error", "faults"]},
+        "else": {
+            "properties": {"error": error, "faults": faults, "warnings": warnings, "notes": notes},
+            "required": ["error", "faults"],
+        },
     }
     return document(made, definitions)
 

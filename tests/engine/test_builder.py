@@ -328,3 +328,17 @@ def test_inputs_are_checked_when_a_graph_runs() -> None:
         "error[missing_input]: fox needs a value for its input prompt (str)\n  fix: give prompt, as in -i prompt=...\n"
         'error[invalid_type]: input seed is int, but was given str "7"'
     )
+
+
+@pytest.mark.parametrize("setting", ["params", "when", "map", "timeout"])
+def test_an_embedded_graph_has_no_settings_of_its_own(setting: str) -> None:
+    """Whoever gives one is told, not ignored."""
+    inner = Graph("inner", registry=REGISTRY)
+    inner.output("sum", inner.add(add_numbers, a=inner.input("a", int)))
+    g = Graph("outer", registry=REGISTRY)
+    given = {"params": {"plus": 1}, "when": g.input("yes", bool), "map": ["a"], "timeout": 3.0}
+    with pytest.raises(GraphError) as error:
+        g.add(inner, a=g.input("a", int), **{setting: given[setting]})
+    assert str(error.value) == (
+        f"error[invalid_value]: a node that is a graph has no {setting} of its own\n  fix: give {setting} to its nodes"
+    )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from stagegraph import Check, hookimpl
-from stagegraph_media import codecs
+from stagegraph_media import codecs, records
 from stagegraph_media.audio_stages import ReadAudio, WriteAudio
 from stagegraph_media.editing_stages import ConcatFrames, ConcatWaveforms, Trim, TrimWaveform
 from stagegraph_media.image_stages import ContactSheet, WriteImage
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import typer
 
     from stagegraph.artifacts import Codec
+    from stagegraph.recordreaders import RecordReader
 
 
 @hookimpl
@@ -36,6 +37,12 @@ def stagegraph_stages() -> Iterable[type]:
     """Reading and writing; cutting and joining; looking at."""
     files = [ReadVideo, ReadImage, ReadAudio, WriteVideo, WriteImage, WriteAudio]
     return [*files, Trim, TrimWaveform, ConcatFrames, ConcatWaveforms, ContactSheet]
+
+
+@hookimpl
+def stagegraph_record_readers() -> Iterable[RecordReader]:
+    """Where `media.write_video` puts the run record."""
+    return records.READERS
 
 
 @hookimpl

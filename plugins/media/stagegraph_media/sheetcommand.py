@@ -53,4 +53,4 @@ def contact_sheet(
     else:
         frames = sum(len(one.shots) for one in series)
         whose = videos[0] if len(videos) == 1 else f"{len(videos)} videos"
-        output.say(f"wrote {file}: {image.width}x{image.height}, {frames} frames of {whose}")
+        output.say(output.printable(f"wrote {file}: {image.width}x{image.height}, {frames} frames of {whose}"))

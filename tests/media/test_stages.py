@@ -13,6 +13,7 @@ import pytest
 
 import stagegraph
 from stagegraph import Cancellation, Graph, StageContext
+from stagegraph.cli.app import call
 from stagegraph.errors import Cancelled, StageError
 from stagegraph.facts import FactError
 from stagegraph.stages import spec_of
@@ -189,6 +190,19 @@ def test_every_param_is_explained() -> None:
         spec = spec_of(stage)
         assert spec.summary
         assert all(field.metadata["help"] for field in spec.params.values())
+
+
+def test_an_input_of_any_number_of_values_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the star that it has in Python."""
+    assert call(["stages", "media.concat_frames"]) == 0
+    assert capsys.readouterr().out == (
+        "media.concat_frames@1  media (stagegraph-media 0.1.0)\n"
+        "    Join videos of one size and frame rate, one after the other.\n"
+        "  inputs\n"
+        "    frames  Frames*\n"
+        "  outputs\n"
+        "    output  Frames\n"
+    )
 
 
 def test_the_doctor_looks_at_the_encoders() -> None:

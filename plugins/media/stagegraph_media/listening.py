@@ -17,9 +17,10 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from stagegraph_media import decoding, sounds
-from stagegraph_media.decoding import FLOAT32_BYTES, LONGEST_FILLING, Memory, Piece, Sound
+from stagegraph_media.decoding import Memory
 from stagegraph_media.errors import MediaError
 from stagegraph_media.formats import DEMUXERS, SOUND_DEMUXERS
+from stagegraph_media.sound import FLOAT32_BYTES, LONGEST_FILLING, Piece, Sound
 from stagegraph_media.sounds import BrokenSound, Recording, Spliced, UnreadSound
 from stagegraph_media.sources import Limits, Source
 from stagegraph_media.values import MAX_CHANNELS, Waveform

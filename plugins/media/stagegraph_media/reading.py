@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from stagegraph_media import decoding, listening
 from stagegraph_media.colour import Converter, refuse_hdr
-from stagegraph_media.decoding import Memory, Pictures, Sound, guarded
+from stagegraph_media.decoding import Memory, Pictures, guarded
 from stagegraph_media.formats import IMAGE_DECODERS, SOUND_DEMUXERS
 from stagegraph_media.images import Animated, BrokenHeader, Header, header
+from stagegraph_media.sound import Sound
 from stagegraph_media.sources import Limits, Source, find
 from stagegraph_media.turning import OF_ORIENTATION
 from stagegraph_media.values import Frames, Image, Waveform

@@ -65,9 +65,9 @@ def _seen(source: Source, wanted: Iterable[int], widest: int) -> _Seen:
         for frame in decoding.decoded(source, container, [video], LIMITS):
             if not isinstance(frame, av.VideoFrame):
                 continue
-            if frame.pts is None or frame.time_base is None:
+            time = decoding.time_of(frame)
+            if time is None:
                 raise source.damaged("a frame does not say when it is shown")
-            time = frame.pts * frame.time_base
             start = time if start is None else start
             end = time - start
             if count in wanted:

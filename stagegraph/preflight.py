@@ -16,7 +16,7 @@ from stagegraph import plan as plans
 from stagegraph.components import component_spec_of, faults_of, part_facts_of
 from stagegraph.errors import ComponentError, Fault, GraphError, Location, PlanError, StagegraphError
 from stagegraph.facts import FactError, Facts, facts_of, faults_of_stage, files_of
-from stagegraph.graph import Graph, Node, Ref, in_order
+from stagegraph.graph import Constant, Graph, Node, Ref, in_order
 from stagegraph.manifest import Manifest
 from stagegraph.plan import Plan
 from stagegraph.registry import Registry
@@ -199,6 +199,7 @@ class Known:
 
     def __init__(self, graph: Graph, nodes: Sequence[Node]) -> None:
         lent = dict.fromkeys(ref for node in nodes for ref in node.lent.values())
+        self._uncertain = _may_be_skipped(nodes)
         self.values: dict[Ref, Facts] = {}
         self.parts = {ref: _part_facts(graph.components[ref.component], ref.part) for ref in lent}
         self.faults: list[Fault] = []
@@ -218,7 +219,29 @@ class Known:
     def of(self, node: Node) -> Mapping[str, Facts]:
         """What is known of the arguments of a node."""
         flows = {p: self.values[s] for p, s in node.inputs.items() if isinstance(s, Ref) and s in self.values}
-        return {**flows, **{argument: self.parts[ref] for argument, ref in node.lent.items()}}
+        each = {
+            f"{port}[{number}]": self._if_certain(source)
+            for port, sources in node.inputs.items()
+            if isinstance(sources, tuple)
+            for number, source in enumerate(sources)
+        }
+        return {**flows, **each, **{argument: self.parts[ref] for argument, ref in node.lent.items()}}
+
+    def _if_certain(self, source: Ref | Constant) -> Facts:
+        """What is known of a value of a variadic input, unless it may be left out."""
+        if not isinstance(source, Ref) or source.node in self._uncertain:
+            return {}
+        return self.values.get(source, {})
+
+
+def _may_be_skipped(nodes: Iterable[Node]) -> Set[str]:
+    """The names of nodes, given in order, that have a condition, or need an output of one that may be skipped."""
+    found: set[str] = set()
+    for node in nodes:
+        needed = (source for port, source in node.inputs.items() if node.spec.inputs[port].required)
+        if node.when is not None or any(isinstance(source, Ref) and source.node in found for source in needed):
+            found.add(node.name)
+    return found
 
 
 def _part_facts(component: Any, part: str) -> Facts:
@@ -229,11 +252,18 @@ def _part_facts(component: Any, part: str) -> Facts:
 
 
 def _mismatch(node: Node, error: FactError) -> Fault:
-    source, lent = node.inputs.get(error.port), node.lent.get(error.port)
+    source, lent = _source(node, error.port), node.lent.get(error.port)
     edge = f" (from {source})" if isinstance(source, Ref) else f" (from {lent})" if lent is not None else ""
     what = f"{node.name} ({node.spec.id}): {error.what}{edge}"
     where = f"nodes.{node.name}" if lent is not None or not error.port else f"nodes.{node.name}.inputs.{error.port}"
     return Fault("fact_mismatch", what, where, error.why, error.fix)
+
+
+def _source(node: Node, port: str) -> Any:
+    """What feeds an input, or one place of a variadic input: `frames[1]`."""
+    name, _, number = port.removesuffix("]").partition("[")
+    source = node.inputs.get(name)
+    return source[int(number)] if isinstance(source, tuple) and number else source
 
 
 def _at(node: Node, fault: Fault) -> Fault:

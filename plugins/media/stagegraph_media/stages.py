@@ -5,16 +5,14 @@ PyAV and numpy are imported when a stage runs, so that a program that only lists
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from stagegraph import StageContext, outputs, param, stage
 from stagegraph.errors import Fault
 from stagegraph.facts import FactError, Facts
-from stagegraph_media.files import make_directory, write_text
 from stagegraph_media.mp4 import PRESETS, RECORD_TAG, WORST_CRF
+from stagegraph_media.targets import record_json, target
 from stagegraph_media.values import Frames, Image, Waveform
 
 
@@ -120,27 +118,16 @@ class WriteVideo:
         """Write the file, then the record; a failure leaves no part of either."""
         from stagegraph_media.writing import write_video
 
-        if self.path is None:
-            target = context.directory / f"{context.node.replace('/', '-')}.mp4"
-            sidecar = target.with_name("run.json")
-        else:
-            target = Path(self.path)
-            make_directory(target.parent)
-            sidecar = target.with_suffix(".run.json")
+        files = target(self.path, ".mp4", context)
         record = dict(context.record())
         write_video(
-            target,
+            files.file,
             frames,
             waveform,
             crf=self.crf,
             preset=self.preset,
-            metadata={RECORD_TAG: _json(record)} if self.embed_record else {},
+            metadata={RECORD_TAG: record_json(record)} if self.embed_record else {},
             progress=context.progress,
         )
-        write_text(sidecar, _json(record, indent=2) + "\n")
-        return Written(str(target))
-
-
-def _json(record: dict[str, Any], indent: int | None = None) -> str:
-    """JSON with its letters as they are; half a surrogate pair, which UTF-8 lacks, becomes its JSON escape."""
-    return json.dumps(record, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace").decode("utf-8")
+        files.write_record(record)
+        return Written(str(files.file))

@@ -58,6 +58,8 @@ class CausalConv3d(nn.Module):
         """One copy, whose border is then overwritten: padding axis by axis would make two."""
         if self.reflect and min(x.shape[3:]) < 2:
             raise ValueError(f"{x.shape[3]} x {x.shape[4]} latents are too few to pad by reflection, which takes 2 x 2")
+        if torch.is_grad_enabled() and x.requires_grad:
+            return self._pad_by_axes(x)
         side = int(self.reflect)
         x = F.pad(x, (side, side, side, side, self.before, self.after))
         if self.reflect:
@@ -67,6 +69,13 @@ class CausalConv3d(nn.Module):
         if self.after:
             x[:, :, -1] = x[:, :, -2]
         return x
+
+    def _pad_by_axes(self, x: Tensor) -> Tensor:
+        """The same for training, in which each write into a border would copy the whole gradient."""
+        if self.reflect:
+            x = torch.cat((x[:, :, :, 1:2], x, x[:, :, :, -2:-1]), dim=3)
+            x = torch.cat((x[..., 1:2], x, x[..., -2:-1]), dim=4)
+        return torch.cat((*[x[:, :, :1]] * self.before, x, *[x[:, :, -1:]] * self.after), dim=2)
 
 
 class NormConv3d(CausalConv3d):

@@ -47,7 +47,8 @@ def rope(
         double: Compute the frequencies in fp64 before they become fp32.
         layout: See `Rope.layout`.
     """
-    fractions = positions / torch.tensor(ranges, dtype=positions.dtype, device=positions.device)[:, None]
+    # Filled on the device: a copy from the host could not be captured in a CUDA graph.
+    fractions = positions / torch.stack([positions.new_full((1,), extent) for extent in ranges])
     steps = width // (2 * len(ranges))
     exponents = torch.linspace(0, 1, steps, dtype=torch.float64 if double else torch.float32, device=positions.device)
     frequencies = (theta**exponents * torch.pi / 2).float()

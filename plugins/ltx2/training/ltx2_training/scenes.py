@@ -13,6 +13,9 @@ import torch
 from . import world
 from .world import ASPECT, BOUNCING, GROWING, LARGEST, TURNING
 
+OVERLAP_SECONDS = 8.5 / 24
+"""When the frames end that a segment repeats of the one before: nine of them."""
+
 Array = Any
 """Of numpy, or a tensor of torch."""
 
@@ -105,7 +108,7 @@ def draw(seed: int, count: int, *, pairs: float = 0.25, seams: float = 0.0, held
         seed: of the numbers.
         count: how many.
         pairs: share of scenes with two shapes.
-        seams: share of scenes that do something else for the first third of a second.
+        seams: share of scenes that do something else until about `OVERLAP_SECONDS`, which the segment before has shown.
         held_out: only scenes that are never trained on; otherwise only others.
     """
     rng = np.random.default_rng(seed)
@@ -132,7 +135,7 @@ def _draw(rng: np.random.Generator, n: int, pairs: float, seams: float) -> Scene
     speed = rng.integers(0, len(world.SPEEDS), two)
     has_seam = rng.random(n) < seams
     before = np.where((rng.random(n) < 0.5)[:, None] & has_seam[:, None], before, motion)
-    seam = np.where(has_seam, rng.uniform(0.0, 0.4, n), 0.0)
+    seam = np.where(has_seam, OVERLAP_SECONDS + rng.uniform(0.0, 0.05, n), 0.0)
     # What bounces has a state that others have not: it bounces all the time.
     before = np.where((motion == BOUNCING) | (before == BOUNCING), motion, before)
     grows = (motion == GROWING) | (before == GROWING)

@@ -1,0 +1,176 @@
+"""Training in pieces: each command goes on from the files that earlier ones left.
+
+    python -m ltx2_training video --seconds 200 --out STATE
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import state
+
+SCENES = 65536
+"""Scenes that a piece draws from."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command."""
+    parser = argparse.ArgumentParser(prog="ltx2_training", description=__doc__)
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("--seconds", type=float, default=60.0, help="How long to train.")
+    parser.add_argument("--steps", type=int, default=None, help="Steps at most; for trials.")
+    parser.add_argument("--resume", type=Path, action="append", default=[], help="Folders that earlier pieces left.")
+    parser.add_argument("--out", type=Path, required=True, help="Folder for what this piece leaves.")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seed", type=int, default=0, help="Of the scenes; each piece has one of its own.")
+    parser.add_argument("--lr", type=float, default=None)
+    parser.add_argument("--anneal", type=float, default=1.0, help="Share of the time in which the rate falls to 0.")
+    parser.add_argument("--long", type=float, default=0.3, help="flow: share of the time with 1024 text positions.")
+    parser.add_argument("--compile", action="store_true", help="flow: compile the blocks of the transformer.")
+    parser.add_argument("--no-graphs", action="store_true", help="Do not capture steps as CUDA graphs.")
+    parser.add_argument("--small", action="store_true", help="Tiny batches and clips, for trials on a CPU.")
+    options = parser.parse_args(arguments)
+    torch.manual_seed(options.seed)
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark = True
+    start = time.monotonic()
+    report = COMMANDS[options.command](options)
+    report = {"command": options.command, "wall": round(time.monotonic() - start, 1), **_machine(options), **report}
+    state.note(options.out, options.command, report)
+    print(json.dumps({k: v for k, v in report.items() if k != "history"}), file=sys.stderr)
+    return 0
+
+
+def _machine(options: argparse.Namespace) -> dict[str, Any]:
+    name = torch.cuda.get_device_name() if options.device == "cuda" else "cpu"
+    return {"device": name, "torch": torch.__version__, "seed": options.seed}
+
+
+def _find(options: argparse.Namespace, name: str, modules: Any, *, needed: bool = False) -> bool:
+    """Fill modules from the last folder that has them."""
+    for folder in reversed([*options.resume, options.out]):
+        if state.resume(folder, name, modules):
+            print(f"{name}: goes on from {folder}", file=sys.stderr)
+            return True
+    if needed:
+        raise SystemExit(f"no {name} in {[str(f) for f in options.resume]}: train it first, and name its folder")
+    return False
+
+
+def _train(options: argparse.Namespace, *args: Any, **keywords: Any) -> dict[str, Any]:
+    from .loop import train
+
+    graphs = False if options.no_graphs or options.device != "cuda" else None
+    return train(*args, most=options.steps, graphs=graphs, label=options.command, **keywords)
+
+
+def _video(options: argparse.Namespace) -> dict[str, Any]:
+    from . import networks, video
+    from .optim import Optimizer
+    from .scenes import draw
+
+    vae = networks.build("vae").to(options.device)
+    modules = video.modules(vae)
+    _find(options, "video", modules)
+    scenes = draw(1000 + options.seed, 64 if options.small else SCENES).on(options.device)
+    sizes = ((9, 64, 2, 1),) if options.small else video.SIZES
+    form = video.fastest_form(vae, scenes, sizes[0]) if options.device == "cuda" else torch.contiguous_format
+    vae.to(memory_format=form)
+    optimizer = Optimizer([vae.encoder, vae.decoder], options.lr or 3e-3, matrices=not options.small)
+    told = _train(
+        options, modules, video.tasks(vae, scenes, sizes, form), optimizer, options.seconds, anneal=options.anneal
+    )
+    vae.eval()
+    count = 8 if options.small else 256
+    video.measure_statistics(vae, scenes, count=count, frames=9 if options.small else 49)
+    state.save(options.out, "video", modules.state_dict())
+    unseen = draw(7, 4 if options.small else 64, held_out=True).on(options.device)
+    kinds = ((9, 64),) if options.small else ((25, 128), (49, 128), (25, 256))
+    psnr = {f"{frames}x{height}": video.evaluate(vae, unseen, frames=frames, height=height) for frames, height in kinds}
+    spread = {"mean": float(vae.latents_std.mean()), "floored": int((vae.latents_std <= video.FLOOR).sum())}
+    return {**told, "psnr": psnr, "latents_std": spread}
+
+
+def _sound(options: argparse.Namespace) -> dict[str, Any]:
+    from . import hearing, networks
+    from .optim import Optimizer
+    from .scenes import draw
+
+    vae, vocoder = (networks.build(name).to(options.device) for name in ("audio_vae", "vocoder"))
+    modules = hearing.modules(vae, vocoder)
+    _find(options, "sound", modules)
+    scenes = draw(2000 + options.seed, 16 if options.small else SCENES).on(options.device)
+    optimizer = Optimizer([vae.encoder, vae.decoder, vocoder], options.lr or 4e-3, matrices=not options.small)
+    sizes = {"count": 2, "latents": 6} if options.small else {}
+    told = _train(
+        options, modules, hearing.tasks(vae, vocoder, scenes, **sizes), optimizer, options.seconds, anneal=options.anneal
+    )
+    hearing.measure_statistics(vae, scenes)
+    state.save(options.out, "sound", modules.state_dict())
+    unseen = draw(7, 4 if options.small else 64, held_out=True).on(options.device)
+    spread = {"mean": float(vae.latents_std.mean()), "floored": int((vae.latents_std <= hearing.FLOOR).sum())}
+    return {**told, **hearing.evaluate(vae, vocoder, unseen), "latents_std": spread}
+
+
+def _upsampler(options: argparse.Namespace) -> dict[str, Any]:
+    from . import enlarging, networks, video
+    from .optim import Optimizer
+    from .scenes import draw
+
+    vae = networks.build("vae").to(options.device).eval()
+    _find(options, "video", video.modules(vae), needed=True)
+    upsampler = networks.build("latent_upsampler").to(options.device)
+    modules = enlarging.modules(upsampler)
+    _find(options, "upsampler", modules)
+    scenes = draw(3000 + options.seed, 16 if options.small else SCENES).on(options.device)
+    optimizer = Optimizer([upsampler], options.lr or 3e-3, matrices=not options.small)
+    sizes = {"frames": 9, "height": 64, "count": 1} if options.small else {}
+    told = _train(
+        options,
+        modules,
+        enlarging.tasks(upsampler, vae, scenes, **sizes),
+        optimizer,
+        options.seconds,
+        anneal=options.anneal,
+    )
+    state.save(options.out, "upsampler", modules.state_dict())
+    unseen = draw(7, 2 if options.small else 32, held_out=True).on(options.device)
+    frames, height = (9, 64) if options.small else (25, 128)
+    return {**told, "psnr": enlarging.evaluate(upsampler, vae, unseen, frames=frames, height=height)}
+
+
+def _flow(options: argparse.Namespace) -> dict[str, Any]:
+    from . import preview
+    from .pieces import train_flow
+
+    trained, told = train_flow(options, _find, _train)
+    state.save(options.out, "flow", trained.modules.state_dict())
+    if options.small:
+        return told
+    return {**told, "preview": preview.measure(trained)}
+
+
+def _bench(options: argparse.Namespace) -> dict[str, Any]:
+    from .pieces import bench
+
+    return bench(options)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "video": _video,
+    "sound": _sound,
+    "upsampler": _upsampler,
+    "flow": _flow,
+    "bench": _bench,
+}
+
+if __name__ == "__main__":
+    raise SystemExit(main())

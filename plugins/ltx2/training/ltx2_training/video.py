@@ -1,0 +1,117 @@
+"""Training of the video VAE: it restores clips from latents, also from slightly noisy ones."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from stagegraph_ltx2.model.video_vae import VideoVAE
+
+from .clips import render
+from .loop import Task
+from .scenes import Scenes
+
+NOISE = 0.15
+"""Deviation of the noise in the latents that the decoder learns from; latents themselves have about 1."""
+
+SPREAD = 2e-4
+"""How much it costs when latents are large."""
+
+#: Frames, height and clips of a batch, and how often it is their turn.
+SIZES = ((17, 128, 64, 3), (25, 128, 48, 2), (9, 256, 24, 1), (49, 128, 24, 1))
+
+FLOOR = 0.25
+"""Least deviation of a latent channel that counts as one: quieter ones are not made as loud as the others."""
+
+
+def loss(vae: VideoVAE) -> Callable[[Tensor], tuple[Tensor, Mapping[str, Tensor]]]:
+    """The loss of pixels [b, 3, f, h, w] in [-1, 1]."""
+
+    def of(pixels: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+        z = vae.encode(pixels)
+        restored = vae.decode(z + NOISE * torch.randn_like(z))
+        error = restored.float() - pixels
+        square = error.square().mean()
+        size = z.float().square().mean()
+        total = error.abs().mean() + 4 * square + SPREAD * size
+        return total, {"psnr": decibels(square), "size": size}
+
+    return of
+
+
+def decibels(square: Tensor) -> Tensor:
+    """PSNR of a mean square error of values in [-1, 1]."""
+    return 10 * torch.log10(4 / square.clamp(min=1e-12))
+
+
+def fastest_form(vae: VideoVAE, scenes: Scenes, size: tuple[int, int, int, int]) -> torch.memory_format:
+    """The order of elements in memory with which a step takes least time here."""
+    times: dict[torch.memory_format, float] = {}
+    for form in (torch.channels_last_3d, torch.contiguous_format):
+        vae.to(memory_format=form)
+        task = tasks(vae, scenes, [size], form)[0]
+        for repeat in range(3):
+            torch.cuda.synchronize()
+            start = time.monotonic()
+            with torch.autocast("cuda", torch.bfloat16):
+                total, _ = task.loss(*task.batch())
+            total.backward()
+            torch.cuda.synchronize()
+            times[form] = time.monotonic() - start
+            if repeat and times[form] > 2:
+                break
+    vae.zero_grad()
+    print({str(form): round(seconds, 4) for form, seconds in times.items()}, file=sys.stderr, flush=True)
+    return min(times, key=lambda form: times[form])
+
+
+def tasks(
+    vae: VideoVAE,
+    scenes: Scenes,
+    sizes: Sequence[tuple[int, int, int, int]] = SIZES,
+    form: torch.memory_format = torch.contiguous_format,
+) -> list[Task]:
+    """Steps over clips of several sizes, drawn again and again from some scenes on the device of the VAE."""
+
+    def batch(frames: int, height: int, count: int) -> list[Tensor]:
+        rows = torch.randint(len(scenes), (count,), device=scenes.seam.device)
+        pixels: Tensor = render(scenes[rows], frames, height)
+        return [pixels.contiguous(memory_format=form)]
+
+    return [
+        Task(f"{frames}x{height}", lambda f=frames, h=height, n=count: batch(f, h, n), loss(vae), share)  # type: ignore[misc]
+        for frames, height, count, share in sizes
+    ]
+
+
+@torch.no_grad()
+def measure_statistics(vae: VideoVAE, scenes: Scenes, *, count: int = 256, frames: int = 25, height: int = 128) -> None:
+    """Set mean and deviation by which the transformer's latents are normalised."""
+    found = []
+    for start in range(0, count, 32):
+        pixels = render(scenes[start : start + 32], frames, height)
+        found.append(vae.encode(pixels).float().transpose(0, 1).flatten(1))
+    deviation, mean = torch.std_mean(torch.cat(found, 1), dim=1)
+    vae.latents_mean.copy_(mean)
+    vae.latents_std.copy_(deviation.clamp(min=FLOOR))
+
+
+@torch.no_grad()
+def evaluate(vae: VideoVAE, scenes: Scenes, *, frames: int, height: int) -> dict[str, float]:
+    """PSNR of held-out clips, mean and least."""
+    values = []
+    for start in range(0, len(scenes), 16):
+        pixels = render(scenes[start : start + 16], frames, height)
+        restored = vae.decode(vae.encode(pixels)).float().clamp(-1, 1)
+        values.append(decibels((restored - pixels).square().flatten(1).mean(1)))
+    psnr = torch.cat(values)
+    return {"mean": round(float(psnr.mean()), 2), "least": round(float(psnr.min()), 2)}
+
+
+def modules(vae: VideoVAE) -> nn.ModuleDict:
+    """As it is kept in a state."""
+    return nn.ModuleDict({"vae": vae})

@@ -1,13 +1,12 @@
 """Training in pieces: each command goes on from the files that earlier ones left.
 
-    python -m ltx2_training video --seconds 200 --out STATE
+python -m ltx2_training video --seconds 200 --out STATE
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 
 from . import state
+from .loop import tell
 
 SCENES = 65536
 """Scenes that a piece draws from."""
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = COMMANDS[options.command](options)
     report = {"command": options.command, "wall": round(time.monotonic() - start, 1), **_machine(options), **report}
     state.note(options.out, options.command, report)
-    print(json.dumps({k: v for k, v in report.items() if k != "history"}), file=sys.stderr)
+    tell(json.dumps({k: v for k, v in report.items() if k != "history"}))
     return 0
 
 
@@ -58,11 +58,16 @@ def _find(options: argparse.Namespace, name: str, modules: Any, *, needed: bool 
     """Fill modules from the last folder that has them."""
     for folder in reversed([*options.resume, options.out]):
         if state.resume(folder, name, modules):
-            print(f"{name}: goes on from {folder}", file=sys.stderr)
+            tell(f"{name}: goes on from {folder}")
             return True
     if needed:
         raise SystemExit(f"no {name} in {[str(f) for f in options.resume]}: train it first, and name its folder")
     return False
+
+
+def _round(modules: torch.nn.Module) -> None:
+    """To what is kept and shipped, so that all that follows is trained and measured with that."""
+    modules.to(torch.bfloat16).float()
 
 
 def _train(options: argparse.Namespace, *args: Any, **keywords: Any) -> dict[str, Any]:
@@ -83,7 +88,7 @@ def _video(options: argparse.Namespace) -> dict[str, Any]:
     scenes = draw(1000 + options.seed, 64 if options.small else SCENES).on(options.device)
     sizes = ((9, 64, 2, 1),) if options.small else video.SIZES
     form = video.fastest_form(vae, scenes, sizes[0]) if options.device == "cuda" else torch.contiguous_format
-    vae.to(memory_format=form)
+    video.laid_out(vae, form)
     optimizer = Optimizer([vae.encoder, vae.decoder], options.lr or 3e-3, matrices=not options.small)
     told = _train(
         options, modules, video.tasks(vae, scenes, sizes, form), optimizer, options.seconds, anneal=options.anneal
@@ -91,7 +96,8 @@ def _video(options: argparse.Namespace) -> dict[str, Any]:
     vae.eval()
     count = 8 if options.small else 256
     video.measure_statistics(vae, scenes, count=count, frames=9 if options.small else 49)
-    state.save(options.out, "video", modules.state_dict())
+    _round(modules)
+    state.save(options.out, "video", modules.state_dict(), dtype=torch.bfloat16)
     unseen = draw(7, 4 if options.small else 64, held_out=True).on(options.device)
     kinds = ((9, 64),) if options.small else ((25, 128), (49, 128), (25, 256))
     psnr = {f"{frames}x{height}": video.evaluate(vae, unseen, frames=frames, height=height) for frames, height in kinds}
@@ -111,10 +117,16 @@ def _sound(options: argparse.Namespace) -> dict[str, Any]:
     optimizer = Optimizer([vae.encoder, vae.decoder, vocoder], options.lr or 4e-3, matrices=not options.small)
     sizes = {"count": 2, "latents": 6} if options.small else {}
     told = _train(
-        options, modules, hearing.tasks(vae, vocoder, scenes, **sizes), optimizer, options.seconds, anneal=options.anneal
+        options,
+        modules,
+        hearing.tasks(vae, vocoder, scenes, **sizes),
+        optimizer,
+        options.seconds,
+        anneal=options.anneal,
     )
     hearing.measure_statistics(vae, scenes)
-    state.save(options.out, "sound", modules.state_dict())
+    _round(modules)
+    state.save(options.out, "sound", modules.state_dict(), dtype=torch.bfloat16)
     unseen = draw(7, 4 if options.small else 64, held_out=True).on(options.device)
     spread = {"mean": float(vae.latents_std.mean()), "floored": int((vae.latents_std <= hearing.FLOOR).sum())}
     return {**told, **hearing.evaluate(vae, vocoder, unseen), "latents_std": spread}
@@ -141,7 +153,7 @@ def _upsampler(options: argparse.Namespace) -> dict[str, Any]:
         options.seconds,
         anneal=options.anneal,
     )
-    state.save(options.out, "upsampler", modules.state_dict())
+    state.save(options.out, "upsampler", modules.state_dict(), dtype=torch.bfloat16)
     unseen = draw(7, 2 if options.small else 32, held_out=True).on(options.device)
     frames, height = (9, 64) if options.small else (25, 128)
     return {**told, "psnr": enlarging.evaluate(upsampler, vae, unseen, frames=frames, height=height)}
@@ -153,9 +165,7 @@ def _flow(options: argparse.Namespace) -> dict[str, Any]:
 
     trained, told = train_flow(options, _find, _train)
     state.save(options.out, "flow", trained.modules.state_dict())
-    if options.small:
-        return told
-    return {**told, "preview": preview.measure(trained)}
+    return {**told, "preview": preview.measure(trained, count=4 if options.small else 96)}
 
 
 def _bench(options: argparse.Namespace) -> dict[str, Any]:

@@ -22,9 +22,7 @@ class Agreement:
     all: Counter[str] = attrs.field(factory=Counter)
     panning: list[float] = attrs.field(factory=list)
 
-    def add(
-        self, scenes: Scenes, row: int, frames: NDArray[np.uint8], samples: NDArray[np.float32], rate: int
-    ) -> None:
+    def add(self, scenes: Scenes, row: int, frames: NDArray[np.uint8], samples: NDArray[np.float32], rate: int) -> None:
         """Look at the clip that a scene's sentence became.
 
         Args:
@@ -48,6 +46,12 @@ class Agreement:
             self._count("pitch", has_pitch(samples, rate, float(world.PITCHES[colour])))
             if len(wanted) == 1 and seen is not None:
                 self.panning.append(_apart(seen.track[:, 0] / ASPECT, samples, rate, float(world.PITCHES[colour])))
+
+    def join(self, other: Agreement) -> None:
+        """Add what was counted elsewhere."""
+        self.right.update(other.right)
+        self.all.update(other.all)
+        self.panning += other.panning
 
     def shares(self) -> dict[str, float]:
         """What share of each was right, and how far sounds were from where the picture has them, 0 to 1."""

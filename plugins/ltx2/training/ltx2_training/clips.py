@@ -35,9 +35,7 @@ def render(
     """
     at = poses(scenes, frame_times(scenes, frames, frame_rate))
     colours = _constant("colours", scenes)
-    columns, lines = (
-        (_arange(size, scenes) + 0.5) / height for size in (round(height * ASPECT), height)
-    )
+    columns, lines = ((_arange(size, scenes) + 0.5) / height for size in (round(height * ASPECT), height))
     return (painter or paint)(
         colours[scenes.background],
         colours[scenes.colour],
@@ -123,10 +121,7 @@ def sound(scenes: Scenes, samples: int, rate: int, *, offset: Array | float = 0.
     xp = namespace(scenes.seam)
     count = _arange(samples, scenes, whole=True)
     times = count / np.float32(rate) if xp is np else count / rate
-    if not isinstance(offset, float):
-        times = times[None] - offset[:, None]
-    else:
-        times = times - offset
+    times = times - (offset if isinstance(offset, float) else offset[:, None])
     at = poses(scenes, times)
     pitch = _constant("pitches", scenes)[scenes.colour][..., None]
     partials = _constant("partials", scenes)[scenes.kind]

@@ -44,7 +44,9 @@ def tasks(
 
 
 @torch.no_grad()
-def evaluate(upsampler: LatentUpsampler, vae: VideoVAE, scenes: Scenes, *, frames: int, height: int) -> dict[str, float]:
+def evaluate(
+    upsampler: LatentUpsampler, vae: VideoVAE, scenes: Scenes, *, frames: int, height: int
+) -> dict[str, float]:
     """PSNR of held-out clips at twice the size, upsampled as latents and, to compare, as pictures."""
     psnr, plain = [], []
     for start in range(0, len(scenes), 8):
@@ -56,7 +58,10 @@ def evaluate(upsampler: LatentUpsampler, vae: VideoVAE, scenes: Scenes, *, frame
         stretched = torch.nn.functional.interpolate(small, scale_factor=(1.0, 2.0, 2.0), mode="trilinear")
         psnr.append(decibels((made - wanted).square().mean()))
         plain.append(decibels((stretched - wanted).square().mean()))
-    return {"upsampled": round(float(torch.stack(psnr).mean()), 2), "stretched": round(float(torch.stack(plain).mean()), 2)}
+    return {
+        "upsampled": round(float(torch.stack(psnr).mean()), 2),
+        "stretched": round(float(torch.stack(plain).mean()), 2),
+    }
 
 
 def modules(upsampler: LatentUpsampler) -> nn.ModuleDict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import attrs
@@ -22,7 +23,6 @@ from stagegraph_ltx2.shapes import AudioShape, LatentShape, PixelShape
 from .clips import render
 from .hearing import heard
 from .loop import Task
-from .recipe import TEXT_LENGTH
 from .scenes import Scenes
 
 FRAME_RATE = 24.0
@@ -180,9 +180,7 @@ def loss(trainee: Trainee, bucket: Bucket, length: int) -> Callable[..., tuple[T
         x, a = torch.lerp(video, noise, level[..., None]), torch.lerp(sound, sound_noise, sound_level[..., None])
         t = sigma * TIMESTEPS
         plain = bucket.keeps == "nothing"
-        timesteps = Timesteps(
-            t if plain else level * TIMESTEPS, t if plain else sound_level * TIMESTEPS, t, t
-        )
+        timesteps = Timesteps(t if plain else level * TIMESTEPS, t if plain else sound_level * TIMESTEPS, t, t)
         text = trainee.told(trainee.read(ids, length), draws)
         velocity, sound_velocity = trainee.transformer(x, a, text, timesteps, _rotary(rotary))
         errors = (
@@ -217,7 +215,7 @@ def task(trainee: Trainee, bucket: Bucket, pool: Pool, length: int, *, listed: f
         bucket: says how.
         pool: its clips.
         length: positions of the text, a multiple of the registers.
-        listed: share of noise levels that are those of the distilled schedules; the others are from all between 0 and 1.
+        listed: share of noise levels that are those of the distilled schedules; others are any between 0 and 1.
     """
     device = pool.video.device
     count = bucket.prompts * bucket.draws
@@ -294,17 +292,16 @@ def sample(
     x = torch.randn(len(ids), shape.tokens, 128, generator=generator).to(device)
     a = torch.randn(len(ids), sound_frames, 128, generator=generator).to(device)
     model = trainee.transformer
-    rotary = model.rotary(
-        video_positions(shape, FRAME_RATE, device), audio_positions(AudioShape(sound_frames), device)
-    )
+    rotary = model.rotary(video_positions(shape, FRAME_RATE, device), audio_positions(AudioShape(sound_frames), device))
     empty = torch.zeros_like(ids)
     empty[:, 0] = ids[:, 0]
     texts = [model.text(*trainee.read(one, length)) for one in ((ids,) if scale == 1 else (ids, empty))]
-    for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, following in pairwise(sigmas):
         t = torch.full((len(ids),), sigma * TIMESTEPS, device=device)
         made = [model(x, a, text, Timesteps.alike(t), rotary) for text in texts]
         v, w = (
-            (own if len(made) == 1 else made[1][i] + scale * (own - made[1][i])).float() for i, own in enumerate(made[0])
+            (own if len(made) == 1 else made[1][i] + scale * (own - made[1][i])).float()
+            for i, own in enumerate(made[0])
         )
         x, a = x + (following - sigma) * v, a + (following - sigma) * w
     return x, a

@@ -67,14 +67,14 @@ class Runner:
         cuda = batch[0].is_cuda
         with torch.autocast("cuda", torch.bfloat16, enabled=cuda, cache_enabled=False):
             loss, told = self.task.loss(*batch)
-        loss.backward()
+        torch.autograd.backward(loss)
         self.optimizer.step()
         self._names = ("loss", *told, "gradient")
         return torch.stack([loss.detach().float(), *(v.detach().float() for v in told.values()), self.optimizer.norm])
 
     def _capture(self, batch: Sequence[Tensor]) -> None:
         self._inputs = [tensor.clone() for tensor in batch]
-        side = torch.cuda.Stream()
+        side: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):  # compiles, and gives every parameter its gradient
@@ -84,6 +84,12 @@ class Runner:
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._outputs = (self._step(self._inputs),)
+
+
+def tell(*values: object) -> None:
+    """Write a line for who waits."""
+    sys.stderr.write(" ".join(map(str, values)) + "\n")
+    sys.stderr.flush()
 
 
 def train(
@@ -134,11 +140,11 @@ def train(
         if step >= due:
             due = step + max(50, step // 5) if cuda else step + max(10, step // 5)
             history.append(_told(runners, last, step, time.monotonic() - start))
-            print(label, history[-1], file=sys.stderr, flush=True)
+            tell(label, history[-1])
     if cuda:
         torch.cuda.synchronize()
     history.append(_told(runners, last, step, time.monotonic() - start))
-    print(label, history[-1], file=sys.stderr, flush=True)
+    tell(label, history[-1])
     with torch.no_grad():
         for p, mean in zip(optimizer.params, optimizer.average, strict=True):
             p.copy_(mean)

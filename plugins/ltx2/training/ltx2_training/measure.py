@@ -1,4 +1,4 @@
-"""What a clip shows and sounds like, found out from its pixels and samples: colours, shapes, motions, pitch, panning."""
+"""What a clip shows and sounds like, found out from its pixels and samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import world
-from .world import BOUNCING, CORNERS, DOWN, GROWING, LEFT, NAMES, REACH, RIGHT, STAR_WAIST, TURNING, UP
+from .world import BOUNCING, CORNERS, DOWN, GROWING, LEFT, NAMES, RIGHT, STAR_WAIST, TURNING, UP
 
 Pixels = NDArray[np.uint8]
 Samples = NDArray[np.float32]
@@ -50,7 +50,7 @@ def background(frames: Pixels) -> str:
 def nearest(pixels: Pixels) -> NDArray[np.int64]:
     """For each pixel [..., 3], the index of the named colour that it is nearest to."""
     distance = ((pixels[..., None, :].astype(np.float32) - world.RGB) ** 2).sum(-1)
-    return distance.argmin(-1)
+    return np.asarray(distance.argmin(-1))
 
 
 def look(frames: Pixels, ground: str | None = None, *, most: int = 2) -> list[Seen]:
@@ -116,7 +116,11 @@ def _motion(cover: NDArray[np.float32], track: NDArray[np.float64], area: NDArra
 
 
 def _turned(
-    cover: NDArray[np.float32], track: NDArray[np.float64], area: NDArray[np.float64], kind: int, seen: NDArray[np.int64]
+    cover: NDArray[np.float32],
+    track: NDArray[np.float64],
+    area: NDArray[np.float64],
+    kind: int,
+    seen: NDArray[np.int64],
 ) -> float:
     """Radians clockwise, from one frame to the next modulo the symmetry of the shape."""
     height = cover.shape[1]
@@ -150,7 +154,9 @@ def _fits(cover: NDArray[np.float32], centre: NDArray[np.float64], area: float) 
     return found
 
 
-def _sampled(cover: NDArray[np.float32], rows: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.float64]:
+def _sampled(
+    cover: NDArray[np.float32], rows: NDArray[np.float64], columns: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Bilinear samples of a mask, 0 outside."""
     padded = np.pad(cover, 2)
     r, c = (np.clip(v + 1.5, 0, size - 2) for v, size in ((rows, padded.shape[0]), (columns, padded.shape[1])))
@@ -179,7 +185,7 @@ def _outlines(kind: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     across, down = grid[None, None, :], grid[None, :, None]
     distance = _outside(across, down, np.float32(corners), np.float64(extent), angles[:, None, None])
     masks = np.clip(0.5 - distance * TEMPLATE / 2.2, 0, 1)
-    return angles, np.broadcast_to(masks, (steps, TEMPLATE, TEMPLATE))
+    return np.asarray(angles, np.float64), np.broadcast_to(masks.astype(np.float64), (steps, TEMPLATE, TEMPLATE))
 
 
 def has_pitch(samples: Samples, rate: int, hertz: float, *, share: float = 0.2) -> bool:
@@ -199,7 +205,7 @@ def pitch(samples: Samples, rate: int) -> float:
 def _spectrum(samples: Samples, rate: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     window = np.hanning(samples.shape[1])
     power = (np.abs(np.fft.rfft(samples * window)) ** 2).sum(0)
-    return power, np.fft.rfftfreq(samples.shape[1], 1 / rate)
+    return power.astype(np.float64), np.fft.rfftfreq(samples.shape[1], 1 / rate).astype(np.float64)
 
 
 def tone(power: NDArray[np.float64], frequencies: NDArray[np.float64], low: float, high: float) -> tuple[float, float]:
@@ -216,6 +222,3 @@ def sides(samples: Samples, rate: int, hertz: float, windows: int = 16) -> NDArr
     wave = np.exp(-2j * math.pi * hertz / rate * np.arange(length))
     left, right = np.abs(parts @ wave)
     return np.asarray(np.arctan2(right, np.maximum(left, 1e-9)) / (math.pi / 2))
-
-
-__all__ = ["REACH", "Seen", "background", "has_pitch", "look", "nearest", "pitch", "sides", "tone"]

@@ -61,7 +61,7 @@ def gemma(seed: int = 0) -> Any:
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         settings = {key: value for key, value in recipe.GEMMA["text_config"].items() if key != "model_type"}
-        model = Gemma3TextModel(Gemma3TextConfig(**settings, attn_implementation="sdpa"))
+        model = Gemma3TextModel(Gemma3TextConfig(**settings))
         for name, p in model.named_parameters():
             if p.ndim == 2:
                 nn.init.normal_(p, std=0.5 if "embed" in name else p.shape[1] ** -0.5)
@@ -84,8 +84,8 @@ def _prepare(module: nn.Module) -> None:
     if isinstance(module, AudioVAE):
         nn.init.constant_(module.decoder.conv_out.conv.bias, MEAN_LOUDNESS)  # type: ignore[arg-type]
     with torch.no_grad():
-        for p in zero:
-            p.zero_()
+        for tensor in zero:
+            tensor.zero_()
 
 
 def tables(*modules: nn.Module) -> set[int]:

@@ -27,8 +27,17 @@ class Optimizer:
         tables: ids of parameters that are lists of vectors rather than matrices, as embeddings are.
     """
 
-    def __init__(self, modules: Iterable[nn.Module], lr: float, *, averaging: int = 500, clip: float = 1.0, matrices: bool = True, tables: Collection[int] = ()) -> None:
-        params = [p for module in modules for p in module.parameters() if p.requires_grad]
+    def __init__(
+        self,
+        modules: Iterable[nn.Module],
+        lr: float,
+        *,
+        averaging: int = 500,
+        clip: float = 1.0,
+        matrices: bool = True,
+        tables: Collection[int] = (),
+    ) -> None:
+        params: list[Tensor] = [p for module in modules for p in module.parameters() if p.requires_grad]
         self.params = params
         self.lr = lr
         self.averaging = averaging
@@ -69,12 +78,12 @@ class Optimizer:
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.params]
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
         self.norm.copy_(norm)
-        gradients = torch._foreach_mul(gradients, (self.clip / (norm + 1e-6)).clamp(max=1.0))
+        gradients = list(torch._foreach_mul(gradients, (self.clip / (norm + 1e-6)).clamp(max=1.0)))
         self.count.add_(1)
         self._muon(gradients)
         self._adam(gradients)
-        kept = torch._foreach_sub(self.params, self.average)
-        torch._foreach_add_(self.average, torch._foreach_mul(kept, self.blend))
+        ahead = list(torch._foreach_sub(self.params, self.average))
+        torch._foreach_add_(self.average, list(torch._foreach_mul(ahead, self.blend)))
 
     def _muon(self, gradients: list[Tensor]) -> None:
         """Steps whose singular values are alike, along the momentum."""
@@ -101,7 +110,7 @@ class Optimizer:
         scale = torch._foreach_sqrt(torch._foreach_div(self._square, large))
         torch._foreach_add_(scale, 1e-8)
         moves = torch._foreach_div(torch._foreach_div(momentum, small), scale)
-        torch._foreach_sub_(params, torch._foreach_mul(moves, self.rate * 0.5))
+        torch._foreach_sub_(params, list(torch._foreach_mul(moves, self.rate * 0.5)))
 
 
 def orthogonal(x: Tensor, steps: int = 5) -> Tensor:
@@ -116,4 +125,5 @@ def orthogonal(x: Tensor, steps: int = 5) -> Tensor:
     for _ in range(steps):
         gram = y @ y.mT
         y = a * y + (b * gram + c * gram @ gram) @ y
-    return (y.mT if turned else y).to(x.dtype)
+    made: Tensor = (y.mT if turned else y).to(x.dtype)
+    return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from stagegraph_ltx2.shapes import PixelShape
 
 from . import flow, hearing, networks, video
 from .flow import Bucket, Pool, Trainee
-from .loop import Runner, Task
+from .loop import Runner, Task, tell
 from .optim import Optimizer
 from .scenes import Scenes, draw
 from .sentences import sentence
@@ -64,10 +63,10 @@ def train_flow(options: Namespace, find: Callable[..., bool], train: Callable[..
     start = time.monotonic()
     trained = assembled(options, find)
     buckets = _small(flow.BUCKETS) if options.small else flow.BUCKETS
-    trained.vae.to(memory_format=torch.channels_last_3d if options.device == "cuda" else torch.contiguous_format)
+    video.laid_out(trained.vae, torch.channels_last_3d if options.device == "cuda" else torch.contiguous_format)
     pools = filled(buckets, trained, options.seed)
     prepared = time.monotonic() - start
-    print(f"latents of {sum(b.clips for b in buckets)} clips in {prepared:.1f} s", file=sys.stderr, flush=True)
+    tell(f"latents of {sum(b.clips for b in buckets)} clips in {prepared:.1f} s")
     trainee = trained.trainee
     if options.compile:
         for block in trainee.transformer.transformer_blocks:
@@ -85,8 +84,7 @@ def train_flow(options: Namespace, find: Callable[..., bool], train: Callable[..
         # Half of the noise levels are those of the schedules, and most of them in the end.
         listed = 0.5 if length == REGISTERS else 0.75
         tasks = [
-            flow.task(trainee, bucket, pool, length, listed=listed)
-            for bucket, pool in zip(buckets, pools, strict=True)
+            flow.task(trainee, bucket, pool, length, listed=listed) for bucket, pool in zip(buckets, pools, strict=True)
         ]
         told[name] = train(options, trained.modules, tasks, optimizer, seconds, anneal=anneal)
     trainee.eval()
@@ -99,7 +97,7 @@ def filled(buckets: Sequence[Bucket], trained: Trained, seed: int) -> list[Pool]
     pools: list[Pool] = []
     for number, bucket in enumerate(buckets):
         if bucket.clips:
-            scenes = draw(4000 + 10 * seed + number, bucket.clips, seams=0.5 if bucket.keeps == "segment" else 0.0)
+            scenes = draw(4000 + 10 * seed + number, bucket.clips, seams=0.8 if bucket.keeps == "segment" else 0.0)
             ids = said(scenes, seed)
             pools.append(flow.fill(bucket, scenes.on(device), ids, trained.vae, trained.ear))
         else:
@@ -120,7 +118,9 @@ def _small(buckets: Sequence[Bucket]) -> list[Bucket]:
     """The same kinds of steps, over next to nothing."""
     size = PixelShape(9, 64, 96)
     return [
-        attrs.evolve(b, size=size, audio=14 if b.keeps != "segment" else 40, clips=4 if b.clips else 0, prompts=2, draws=2)
+        attrs.evolve(
+            b, size=size, audio=14 if b.keeps != "segment" else 40, clips=4 if b.clips else 0, prompts=2, draws=2
+        )
         for b in buckets
         if not b.refines
     ]
@@ -137,12 +137,12 @@ def bench(options: Namespace) -> dict[str, Any]:
             for block in trainee.transformer.transformer_blocks:
                 block.compile(dynamic=True)
         optimizer = Optimizer([trainee], 1e-4, tables=networks.tables(trainee))
-        for bucket in flow.BUCKETS:
-            for length in (REGISTERS, WHOLE) if bucket.name in ("text", "large") else (REGISTERS,):
+        for bucket in flow.BUCKETS[:2] if compiled else flow.BUCKETS:
+            for length in (REGISTERS, WHOLE) if bucket.name == "text" and not compiled else (REGISTERS,):
                 name = f"{bucket.name}, {length} positions{', compiled' if compiled else ''}"
                 task = flow.task(trainee, bucket, _meaningless(bucket, options.device), length)
                 told[name] = _timed(task, optimizer, graphs=not options.no_graphs and options.device == "cuda")
-                print(name, told[name], file=sys.stderr, flush=True)
+                tell(name, told[name])
     return told
 
 
@@ -154,6 +154,9 @@ def _meaningless(bucket: Bucket, device: str) -> Pool:
 
 
 def _timed(task: Task, optimizer: Optimizer, *, graphs: bool) -> dict[str, Any]:
+    if graphs:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     runner = Runner(task, optimizer, graphs)
     start = time.monotonic()
     try:

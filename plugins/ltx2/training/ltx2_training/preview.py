@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from multiprocessing import get_context
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from stagegraph_ltx2.model import audio_vae
 from stagegraph_ltx2.model.video_vae import unpack
@@ -12,7 +15,7 @@ from stagegraph_ltx2.model.video_vae import unpack
 from . import flow
 from .agreement import Agreement
 from .pieces import WHOLE, Trained
-from .scenes import draw
+from .scenes import Scenes, draw
 from .sentences import sentence
 from .words import tokens
 
@@ -24,19 +27,30 @@ def measure(trained: Trained, *, count: int = 96, seed: int = 11) -> dict[str, A
     device = next(trained.trainee.parameters()).device
     ids = torch.from_numpy(tokens([sentence(scenes, row, 9) for row in range(count)])).to(device)
     told: dict[str, Any] = {}
-    for scale in (1.0, 2.0):
-        agreement = Agreement()
-        for start in range(0, count, 32):
-            rows = range(start, min(start + 32, count))
-            x, a = flow.sample(
-                trained.trainee, ids[start : start + 32], flow.LONG, 53, seed=start, length=WHOLE, scale=scale
-            )
-            z = trained.vae.denormalize(unpack(x, flow.LONG.latent()))
-            pixels = trained.vae.decode(z).float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-            frames = pixels.permute(0, 2, 3, 4, 1).cpu().numpy()
-            mel = trained.ear.decode(audio_vae.unpack(trained.ear.denormalize(a)))
-            sounds = trained.vocoder(mel.float()).float().cpu().numpy()
-            for i, row in enumerate(rows):
-                agreement.add(scenes, row, frames[i], sounds[i], 24_000)
-        told[f"scale {scale}"] = agreement.shares()
+    # Looking takes longer than making; children that only look need no GPU.
+    with get_context("fork").Pool(min(count, os.cpu_count() or 1)) as pool:
+        for scale in (1.0, 2.0):
+            agreement = Agreement()
+            for start in range(0, count, 32):
+                made = zip(*_clips(trained, ids[start : start + 32], start, scale), strict=True)
+                jobs = [(scenes, start + i, frames, samples) for i, (frames, samples) in enumerate(made)]
+                for part in pool.starmap(_looked, jobs, chunksize=1):
+                    agreement.join(part)
+            told[f"scale {scale}"] = agreement.shares()
     return told
+
+
+def _clips(trained: Trained, ids: Tensor, seed: int, scale: float) -> tuple[Any, Any]:
+    """Frames [n, f, h, w, 3], every second one, and sound [n, 2, s]."""
+    x, a = flow.sample(trained.trainee, ids, flow.LONG, 53, seed=seed, length=WHOLE, scale=scale)
+    z = trained.vae.denormalize(unpack(x, flow.LONG.latent()))
+    pixels = trained.vae.decode(z)[:, :, ::2].float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+    mel = trained.ear.decode(audio_vae.unpack(trained.ear.denormalize(a)))
+    sounds = trained.vocoder(mel.float()).float()
+    return pixels.permute(0, 2, 3, 4, 1).cpu().numpy(), sounds[..., : 49 * 1000].cpu().numpy()
+
+
+def _looked(scenes: Scenes, row: int, frames: Any, samples: Any) -> Agreement:
+    agreement = Agreement()
+    agreement.add(scenes, row, frames, samples, 24_000)
+    return agreement

@@ -115,7 +115,7 @@ def draw(seed: int, count: int, *, pairs: float = 0.25, seams: float = 0.0, held
     made: list[Scenes] = []
     have = 0
     while have < count:
-        some = _draw(rng, 2 * count if held_out is False else 16 * count, pairs, seams)
+        some = _draw(rng, 16 * count if held_out else 2 * count, pairs, seams)
         some = some[np.flatnonzero(some.held_out == held_out)]
         made.append(some)
         have += len(some)
@@ -130,8 +130,9 @@ def _draw(rng: np.random.Generator, n: int, pairs: float, seams: float) -> Scene
     present[:, 1] = rng.random(n) < pairs
     # Three colours without repetition: those of both shapes and of the ground.
     colours = rng.random((n, len(world.NAMES))).argsort(1)
-    kind = rng.integers(0, len(world.KINDS), two)
-    motion, before = _motions(rng, kind), _motions(rng, kind)
+    kind: Array = rng.integers(0, len(world.KINDS), two)
+    motion: Array = _motions(rng, kind)
+    before: Array = _motions(rng, kind)
     speed = rng.integers(0, len(world.SPEEDS), two)
     has_seam = rng.random(n) < seams
     before = np.where((rng.random(n) < 0.5)[:, None] & has_seam[:, None], before, motion)
@@ -165,7 +166,9 @@ def _motions(rng: np.random.Generator, kind: Array) -> Array:
     return np.where((kind == 0) & (motion == TURNING), rng.integers(0, TURNING, kind.shape), motion)
 
 
-def _places(rng: np.random.Generator, motion: Array, speed: Array, radius: Array, present: Array) -> tuple[Array, Array]:
+def _places(
+    rng: np.random.Generator, motion: Array, speed: Array, radius: Array, present: Array
+) -> tuple[Array, Array]:
     """Centres from which most shapes reach no wall for two seconds; where there are two, one in each half."""
     reach = world.RATES[motion, speed] * rng.uniform(1.0, 2.1, motion.shape)
     room = np.where(motion == GROWING, np.minimum(radius + reach, LARGEST), radius) + 0.02

@@ -14,12 +14,21 @@ WAYS: Sequence[Sequence[tuple[str, str]]] = (
     (("moves right", "moving right"), ("moves to the right", "moving to the right"), ("slides right", "sliding right")),
     (("moves up", "moving up"), ("moves upwards", "moving upwards"), ("rises", "rising")),
     (("moves down", "moving down"), ("moves downwards", "moving downwards"), ("sinks", "sinking")),
-    (("bounces up and down", "bouncing up and down"), ("bounces", "bouncing"), ("jumps up and down", "jumping up and down")),
+    (
+        ("bounces up and down", "bouncing up and down"),
+        ("bounces", "bouncing"),
+        ("jumps up and down", "jumping up and down"),
+    ),
     (("grows", "growing"), ("gets bigger", "getting bigger"), ("becomes larger", "becoming larger")),
     (("turns", "turning"), ("spins", "spinning"), ("rotates", "rotating")),
 )
 PACES: Sequence[Sequence[str]] = (("slowly", "at a slow pace"), ("", "", "steadily"), ("quickly", "fast", "rapidly"))
-GROUNDS = ("on {a} {ground} background", "on {ground}", "in front of {a} {ground} background", "against {a} {ground} background")
+GROUNDS = (
+    "on {a} {ground} background",
+    "on {ground}",
+    "in front of {a} {ground} background",
+    "against {a} {ground} background",
+)
 SOUNDS = ("a tone sounds", "with a steady tone", "a clear tone is heard")
 
 

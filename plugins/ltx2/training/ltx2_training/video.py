@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from stagegraph_ltx2.model.video_vae import VideoVAE
 
 from .clips import render
-from .loop import Task
+from .loop import Task, tell
 from .scenes import Scenes
 
 NOISE = 0.15
@@ -48,24 +47,29 @@ def decibels(square: Tensor) -> Tensor:
     return 10 * torch.log10(4 / square.clamp(min=1e-12))
 
 
+def laid_out(module: nn.Module, form: torch.memory_format) -> None:
+    """Bring the kernels of convolutions into an order in memory."""
+    module.to(memory_format=form)  # type: ignore[call-overload]
+
+
 def fastest_form(vae: VideoVAE, scenes: Scenes, size: tuple[int, int, int, int]) -> torch.memory_format:
     """The order of elements in memory with which a step takes least time here."""
     times: dict[torch.memory_format, float] = {}
     for form in (torch.channels_last_3d, torch.contiguous_format):
-        vae.to(memory_format=form)
+        laid_out(vae, form)
         task = tasks(vae, scenes, [size], form)[0]
         for repeat in range(3):
             torch.cuda.synchronize()
             start = time.monotonic()
             with torch.autocast("cuda", torch.bfloat16):
                 total, _ = task.loss(*task.batch())
-            total.backward()
+            torch.autograd.backward(total)
             torch.cuda.synchronize()
             times[form] = time.monotonic() - start
             if repeat and times[form] > 2:
                 break
     vae.zero_grad()
-    print({str(form): round(seconds, 4) for form, seconds in times.items()}, file=sys.stderr, flush=True)
+    tell({str(form): round(seconds, 4) for form, seconds in times.items()})
     return min(times, key=lambda form: times[form])
 
 

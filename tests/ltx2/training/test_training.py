@@ -1,0 +1,162 @@
+"""Training: every loss falls, pieces go on from each other, and kept content is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from ltx2_training import enlarging, flow, hearing, networks, recipe, state, video
+from ltx2_training.flow import Bucket, Keeps, Trainee
+from ltx2_training.loop import Task, train
+from ltx2_training.optim import Optimizer, orthogonal
+from ltx2_training.pieces import REGISTERS, _meaningless
+from ltx2_training.scenes import draw
+from ltx2_training.words import BOS, tokenizer, tokens
+from torch import nn
+
+from stagegraph_ltx2.checkpoint import tiny_recipe
+from stagegraph_ltx2.model.config import TransformerConfig, VideoVAEConfig
+from stagegraph_ltx2.model.transformer import AudioVideoTransformer
+from stagegraph_ltx2.model.video_vae import VideoVAE
+from stagegraph_ltx2.shapes import PixelShape
+
+SMALL = PixelShape(9, 64, 96)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+def _falls(modules: nn.Module, task: Task, steps: int, lr: float = 3e-3) -> None:
+    optimizer = Optimizer([modules], lr, averaging=10, matrices=False, tables=networks.tables(modules))
+    batch = [tensor.clone() for tensor in task.batch()]
+    report = train(nn.ModuleDict(), [Task("one", lambda: batch, task.loss)], optimizer, 1e9, most=steps, anneal=0.5)
+    losses = [entry["one"]["loss"] for entry in report["history"]]
+    assert losses[-1] < 0.9 * losses[0], losses
+
+
+def _tiny_video_vae() -> VideoVAE:
+    return VideoVAE(VideoVAEConfig.from_dict(dict(tiny_recipe.VIDEO_VAE)))
+
+
+def _tiny_trainee() -> Trainee:
+    values = {**tiny_recipe.TRANSFORMER, "caption_channels": recipe.TEXT_WIDTH}
+    transformer = AudioVideoTransformer(TransformerConfig.from_dict(values))
+    return Trainee(networks.gemma(), networks.build("connectors"), transformer)
+
+
+def test_the_loss_of_the_video_vae_falls() -> None:
+    """A few steps on one batch."""
+    vae = _tiny_video_vae()
+    task = video.tasks(vae, draw(1, 2).on("cpu"), [(9, 64, 2, 1)])[0]
+    _falls(nn.ModuleList([vae.encoder, vae.decoder]), task, 12)
+
+
+def test_the_loss_of_the_audio_vae_and_the_vocoder_falls() -> None:
+    """A few steps on one batch; the statistics of both VAEs are not weights that learn."""
+    ear, vocoder = networks.build("audio_vae"), networks.build("vocoder")
+    task = hearing.tasks(ear, vocoder, draw(1, 2).on("cpu"), count=2, latents=3)[0]
+    _falls(nn.ModuleList([ear, vocoder]), task, 8)
+    assert "latents_mean" not in dict(ear.named_parameters())
+
+
+def test_the_loss_of_the_upsampler_falls() -> None:
+    """A few steps on one pair of latents; the VAE stays as it is."""
+    vae, upsampler = _tiny_video_vae(), networks.build("latent_upsampler")
+    task = enlarging.tasks(upsampler, vae, draw(1, 2).on("cpu"), frames=9, height=64, count=1)[0]
+    _falls(upsampler, task, 10)
+    assert all(p.grad is None for p in vae.parameters())
+
+
+@pytest.mark.parametrize("keeps", ["nothing", "frames", "segment"])
+def test_the_loss_of_velocities_falls(keeps: Keeps) -> None:
+    """A few steps on one batch move text encoder, connectors and transformer."""
+    trainee = _tiny_trainee()
+    bucket = Bucket("x", SMALL, 20, 8, 4, 2, 1, keeps)
+    task = flow.task(trainee, bucket, _meaningless(bucket, "cpu"), REGISTERS)
+    before = trainee.text_encoder.embed_tokens.weight.detach().clone()
+    _falls(trainee, task, 20, lr=1e-2)
+    assert not torch.equal(before, trainee.text_encoder.embed_tokens.weight)
+
+
+def test_what_is_kept_is_the_beginning() -> None:
+    """First frames, whole; and sound up to about where new frames begin."""
+    bucket = Bucket("x", PixelShape(25, 64, 96), 40, 8, 4, 2, 1, "segment")
+    offset = torch.full((200,), 0.6)
+    keep, sound = flow._kept(bucket, bucket.size.latent(), 200, offset)
+    per_frame = bucket.size.latent().tokens_per_frame
+    assert keep[:, : 2 * per_frame].eq(1).all()
+    assert keep[:, 2 * per_frame :].eq(0).all()
+    count = sound.sum(1)
+    assert set(count.tolist()) <= {0.0, *map(float, range(22, 27))}
+    assert (sound.cumsum(1).diff(dim=1) <= sound[:, :-1]).all()  # once it ends it does not begin again
+
+
+def test_padding_on_the_right_reads_as_padding_on_the_left() -> None:
+    """Training pads where a causal text encoder does not look; afterwards padding is on the left. Features are equal."""
+    trainee = _tiny_trainee().eval()
+    ids = torch.from_numpy(tokens(["a red circle moves left on blue"]))
+    count = int((ids != 0).sum())
+    video_text, audio_text = trainee.read(ids, REGISTERS)
+    left = torch.zeros(1, REGISTERS, dtype=torch.long)
+    left[:, -count:] = ids[:, :count]
+    mask = (left != 0).long()
+    output = trainee.text_encoder(input_ids=left, attention_mask=mask, output_hidden_states=True, use_cache=False)
+    expected = trainee.connectors(torch.stack(output.hidden_states, dim=-1), mask)
+    torch.testing.assert_close(video_text, expected[0], atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(audio_text, expected[1], atol=2e-5, rtol=1e-4)
+
+
+def test_text_that_was_read_once_serves_several_draws() -> None:
+    """Each prompt's keys and values are repeated for the samples that follow each other."""
+    trainee = _tiny_trainee()
+    features = torch.randn(2, 3, recipe.TEXT_WIDTH), torch.randn(2, 3, recipe.TEXT_WIDTH)
+    text = trainee.told(features, 2)
+    key = text.read[0][0].key
+    assert len(key) == 4
+    assert torch.equal(key[0], key[1])
+    assert not torch.equal(key[1], key[2])
+
+
+def test_pieces_go_on_from_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is saved in several files comes back whole; names that differ do not mix."""
+    monkeypatch.setattr(state, "LARGEST", 1000)
+    module = nn.ModuleDict({"a": nn.Linear(16, 16), "b": nn.Linear(16, 4)})
+    state.save(tmp_path, "flow", module.state_dict())
+    assert len(list(tmp_path.glob("flow-*.safetensors"))) > 1
+    other = nn.ModuleDict({"a": nn.Linear(16, 16), "b": nn.Linear(16, 4)})
+    assert not state.resume(tmp_path, "video", other)
+    assert state.resume(tmp_path, "flow", other)
+    assert torch.equal(module["a"].weight, other["a"].weight)
+
+
+def test_orthogonal_brings_singular_values_near_one() -> None:
+    """Of tall and of wide matrices."""
+    for shape in ((2, 12, 40), (2, 40, 12)):
+        values = torch.linalg.svdvals(orthogonal(torch.randn(shape)))
+        assert 0.6 < float(values.min()) <= float(values.max()) < 1.3
+
+
+def test_matrices_learn_by_muon_and_the_rest_by_adam() -> None:
+    """Both reach the answer of a small regression."""
+    torch.manual_seed(1)
+    module, wanted = nn.Linear(16, 16), torch.randn(16, 16) / 4
+    x = torch.randn(64, 16)
+
+    def loss(x: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        return (module(x) - x @ wanted - 1).square().mean(), {}
+
+    report = train(
+        nn.ModuleDict(), [Task("fit", lambda: [x], loss)], Optimizer([module], 0.05), 1e9, most=300, anneal=0.7
+    )
+    assert report["history"][-1]["fit"]["loss"] < 1e-2
+
+
+def test_sentences_are_few_tokens() -> None:
+    """A sentence takes about one token a word, and begins with BOS."""
+    ids = tokens(["A red circle moves slowly to the left on a blue background."])
+    assert ids[0, 0] == BOS
+    assert (ids != 0).sum() <= 16
+    assert tokenizer().get_vocab_size() <= recipe.VOCABULARY - len(recipe.IMAGE_TOKENS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from ltx2_training import world
 from ltx2_training.clips import render, sound
 from ltx2_training.scenes import draw, poses

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+
 from ltx2_training import enlarging, flow, hearing, networks, recipe, state, video
 from ltx2_training.flow import Bucket, Keeps, Trainee
 from ltx2_training.loop import Task, train
@@ -13,15 +15,11 @@ from ltx2_training.optim import Optimizer, orthogonal
 from ltx2_training.pieces import REGISTERS, _meaningless
 from ltx2_training.scenes import draw
 from ltx2_training.words import BOS, tokenizer, tokens
-from torch import nn
-
 from stagegraph_ltx2.checkpoint import tiny_recipe
 from stagegraph_ltx2.model.config import TransformerConfig, VideoVAEConfig
 from stagegraph_ltx2.model.transformer import AudioVideoTransformer
 from stagegraph_ltx2.model.video_vae import VideoVAE
 from stagegraph_ltx2.shapes import PixelShape
-
-SMALL = PixelShape(9, 64, 96)
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +72,7 @@ def test_the_loss_of_the_upsampler_falls() -> None:
 def test_the_loss_of_velocities_falls(keeps: Keeps) -> None:
     """A few steps on one batch move text encoder, connectors and transformer."""
     trainee = _tiny_trainee()
-    bucket = Bucket("x", SMALL, 20, 8, 4, 2, 1, keeps)
+    bucket = Bucket("x", PixelShape(17, 64, 96), 20, 8, 4, 2, 1, keeps)
     task = flow.task(trainee, bucket, _meaningless(bucket, "cpu"), REGISTERS)
     before = trainee.text_encoder.embed_tokens.weight.detach().clone()
     _falls(trainee, task, 20, lr=1e-2)
@@ -95,7 +93,7 @@ def test_what_is_kept_is_the_beginning() -> None:
 
 
 def test_padding_on_the_right_reads_as_padding_on_the_left() -> None:
-    """Training pads where a causal text encoder does not look; afterwards padding is on the left. Features are equal."""
+    """Training pads where a causal text encoder does not look, use pads on the left: features are equal."""
     trainee = _tiny_trainee().eval()
     ids = torch.from_numpy(tokens(["a red circle moves left on blue"]))
     count = int((ids != 0).sum())

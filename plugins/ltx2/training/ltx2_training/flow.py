@@ -184,7 +184,7 @@ def loss(trainee: Trainee, bucket: Bucket, length: int) -> Callable[..., tuple[T
         text = trainee.told(trainee.read(ids, length), draws)
         velocity, sound_velocity = trainee.transformer(x, a, text, timesteps, _rotary(rotary))
         errors = (
-            ((v.float() - (n - clean)).square().mean(2) * m).sum() / m.sum()
+            ((v.float() - (n - clean)).square().mean(2) * m).sum() / m.sum().clamp(min=1)
             for v, n, clean, m in (
                 (velocity, noise, video, moving),
                 (sound_velocity, sound_noise, sound, sound_moving),

@@ -165,7 +165,7 @@ def _flow(options: argparse.Namespace) -> dict[str, Any]:
 
     trained, told = train_flow(options, _find, _train)
     state.save(options.out, "flow", trained.modules.state_dict())
-    return {**told, "preview": preview.measure(trained, count=4 if options.small else 96)}
+    return {**told, "preview": preview.measure(trained, count=1 if options.small else 96)}
 
 
 def _bench(options: argparse.Namespace) -> dict[str, Any]:

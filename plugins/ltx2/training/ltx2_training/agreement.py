@@ -62,7 +62,7 @@ class Agreement:
 
     def _count(self, name: str, right: bool) -> None:
         self.all[name] += 1
-        self.right[name] += right
+        self.right[name] += bool(right)
 
 
 def _apart(track: NDArray[np.float64], samples: NDArray[np.float32], rate: int, hertz: float) -> float:

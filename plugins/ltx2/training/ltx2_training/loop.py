@@ -52,7 +52,13 @@ class Runner:
         if not self.graphs:
             return self._step(batch)
         if self._graph is None:
-            self._capture(batch)
+            try:
+                self._capture(batch)
+            except RuntimeError as error:  # the same numbers, slower: better than a piece that is lost
+                tell(f"{self.task.name}: steps cannot be captured and are taken one by one: {error}")
+                self.graphs, self._graph = False, None
+                torch.cuda.synchronize()
+                return self._step(batch)
         for held, fresh in zip(self._inputs, batch, strict=True):
             held.copy_(fresh, non_blocking=True)
         self._graph.replay()
@@ -119,6 +125,8 @@ def train(
         A report.
     """
     cuda = optimizer.params[0].is_cuda
+    if cuda:
+        torch.cuda.empty_cache()
     runners = [Runner(task, optimizer, cuda if graphs is None else graphs) for task in tasks]
     turns = _turns(tasks)
     start = time.monotonic()

@@ -27,6 +27,8 @@ def measure(trained: Trained, *, count: int = 96, seed: int = 11) -> dict[str, A
     device = next(trained.trainee.parameters()).device
     ids = torch.from_numpy(tokens([sentence(scenes, row, 9) for row in range(count)])).to(device)
     told: dict[str, Any] = {}
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # of the graphs of training
     # Looking takes longer than making; children that only look need no GPU.
     with get_context("fork").Pool(min(count, os.cpu_count() or 1)) as pool:
         for scale in (1.0, 2.0):
@@ -34,7 +36,7 @@ def measure(trained: Trained, *, count: int = 96, seed: int = 11) -> dict[str, A
             for start in range(0, count, 32):
                 made = zip(*_clips(trained, ids[start : start + 32], start, scale), strict=True)
                 jobs = [(scenes, start + i, frames, samples) for i, (frames, samples) in enumerate(made)]
-                for part in pool.starmap(_looked, jobs, chunksize=1):
+                for part in pool.starmap_async(_looked, jobs, chunksize=1).get(timeout=120):
                     agreement.join(part)
             told[f"scale {scale}"] = agreement.shares()
     return told

@@ -69,6 +69,7 @@ def fastest_form(vae: VideoVAE, scenes: Scenes, size: tuple[int, int, int, int])
             if repeat and times[form] > 2:
                 break
     vae.zero_grad()
+    torch.cuda.empty_cache()
     tell({str(form): round(seconds, 4) for form, seconds in times.items()})
     return min(times, key=lambda form: times[form])
 

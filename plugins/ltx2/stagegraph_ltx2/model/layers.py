@@ -14,7 +14,13 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-6) -> Tens
 
 def pixel_norm(x: Tensor, eps: float) -> Tensor:
     """Divide x [b, c, ...] by the root mean square over its channels."""
-    return x / (x.square().mean(1, keepdim=True) + eps).sqrt()
+    return x / rms(x, eps)
+
+
+def rms(x: Tensor, eps: float) -> Tensor:
+    """The root mean square of x [b, c, ...] over its channels, [b, 1, ...]; of half precision, summed up in fp32."""
+    norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    return ((norm / x.shape[1] ** 0.5).square() + eps).sqrt()
 
 
 class FeedForward(nn.Module):

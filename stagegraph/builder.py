@@ -34,6 +34,7 @@ from stagegraph.executors.threads import Lanes
 from stagegraph.graph import INPUTS, Draft, Drafts, Input, Ref, bind, embed, read, to_manifest
 from stagegraph.graph import Graph as BoundGraph
 from stagegraph.manifest import Manifest, NodeDecl, Value
+from stagegraph.memory import fitted
 from stagegraph.plan import Plan
 from stagegraph.plugins import default_registry
 from stagegraph.pool import Pool
@@ -244,9 +245,9 @@ class Graph:
         """
         return bind(self._drafts)
 
-    def plan(self, outputs: Iterable[str] | None = None) -> Plan:
-        """What a run would do."""
-        return plans.make(self.bind(), outputs)
+    def plan(self, outputs: Iterable[str] | None = None, *, memory: str | int | None = None) -> Plan:
+        """What a run would do; the arguments are those of `run`."""
+        return fitted(plans.make(self.bind(), outputs), memory)
 
     def run(
         self,
@@ -259,6 +260,7 @@ class Graph:
         lanes: Lanes | None = None,
         on_event: Listener | None = None,
         pool: Pool | None = None,
+        memory: str | int | None = None,
         directory: Path | Callable[[str], Path] | None = None,
         cancellation: Cancellation | None = None,
         caching: Caching | None = None,
@@ -273,11 +275,13 @@ class Graph:
                 what feeds it.
             fresh: nodes that run even if their outputs are kept, with all that follow them.
             lanes: run steps at the same time, in threads, within these lanes; one after another if None.
+            memory: bytes of the device, `"24GiB"`, or `"auto"` for what is free: parts are moved out of the way so that
+                it suffices, and what takes more all the same is refused before anything is loaded.
             on_event, pool, directory, cancellation, caching: as `executors.serial.run`.
             inputs: the graph's inputs by name.
         """
         given, inputs = given or {}, {**(values or {}), **inputs}
-        plan = plans.make(self.bind(), outputs, given, fresh)
+        plan = fitted(plans.make(self.bind(), outputs, given, fresh), memory, pooled=pool is not None)
         options: dict[str, Any] = {"given": given, "on_event": on_event, "pool": pool}
         options |= {"directory": directory, "cancellation": cancellation, "caching": caching}
         if lanes is None:

@@ -15,13 +15,14 @@ from stagegraph import graph as graphs
 from stagegraph import manifest as manifests
 from stagegraph import plan as plans
 from stagegraph.cli import output
-from stagegraph.cli.graphs import JsonOption, ManifestArgument, MemoryOption, SetOption, check_memory
+from stagegraph.cli.graphs import JsonOption, ManifestArgument, MemoryOption, SetOption
 from stagegraph.cli.workspace import Workspace, assignments, sweeps
 from stagegraph.errors import Fault, UsageError
 from stagegraph.events import Event
 from stagegraph.executors import serial, threads
 from stagegraph.executors.checks import read_values
 from stagegraph.executors.result import Run
+from stagegraph.memory import fitted
 from stagegraph.record import plain
 from stagegraph.sweeps import sweep
 
@@ -108,8 +109,7 @@ def run(
         values = {name: value for name, value in values.items() if name not in swept}
     values = {name: yaml.typed(value[1:]) if value.startswith("@@") else value for name, value in values.items()}
     brought = assignments(given, "--given", "NODE.PORT")
-    plan = plans.make(graph, target, brought, from_ or ())
-    check_memory(plan, memory)
+    plan = fitted(plans.make(graph, target, brought, from_ or ()), memory)
     directory = RunDirectory(runs_dir, graph.name)
     execute = threads.run if parallel else serial.run
     with Store() if cache else nullcontext() as store, _listener(quiet, json) as on_event:

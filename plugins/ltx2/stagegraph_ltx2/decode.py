@@ -84,9 +84,7 @@ class _Seams:
             pixels = self._across(pixels, 2, rows, ("rows", columns))
             pixels = self._along(pixels, time, begin, ("time", rows, columns))
         starts = (begin, rows.start * SPATIAL, columns.start * SPATIAL)
-        f, h, w = (
-            slice(start, start + length) for start, length in zip(starts, pixels.shape[1:], strict=True)
-        )
+        f, h, w = (slice(start, start + length) for start, length in zip(starts, pixels.shape[1:], strict=True))
         return Piece(pixels, (f, h, w), work)
 
     def _across(self, pixels: Tensor, axis: int, tile: Tile, key: object) -> Tensor:

@@ -1,0 +1,186 @@
+"""How many bytes of the device a call of each network takes beside its weights, from sizes alone. Needs no torch.
+
+What is counted are the tensors that are alive at once where most of them are, as the networks of `model/` make them;
+and, for the video VAE, as much again as a convolution reads and writes, which cuDNN may take to rearrange it. Allocators
+round up and kernels take workspace of their own: a tenth of the device should be left free.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import attrs
+
+from stagegraph_ltx2.model.config import (
+    STRIDES,
+    AudioVAEConfig,
+    ConnectorsConfig,
+    LatentUpsamplerConfig,
+    TransformerConfig,
+    VideoVAEConfig,
+    VocoderConfig,
+    WidebandVocoderConfig,
+)
+from stagegraph_ltx2.shapes import SPATIAL, LatentShape, pixel_frames
+from stagegraph_ltx2.tiles import Cuts
+
+TEXT_TOKENS = 1024
+"""Of a prompt, however short it is."""
+
+FP32 = 4
+
+
+@attrs.frozen
+class Level:
+    """Residual blocks of one width in the video VAE.
+
+    Attributes:
+        frame: bytes of one frame of what they read.
+        frames: how many frames the whole video has there.
+        blocks: how many blocks.
+    """
+
+    frame: int
+    frames: int
+    blocks: int
+
+
+def video_decoding(config: VideoVAEConfig, cuts: Cuts, itemsize: int) -> int:
+    """Of latents to pixels.
+
+    At once: what a residual block reads, keeps and makes, and the workspace of a convolution; or pixels as they are
+    made, and as they become bytes. In chunks the same of a chunk; what every layer keeps, two frames for each
+    convolution and two for each block; and, between levels, a chunk and the frames that come at once when a level ends.
+
+    Args:
+        config: of the video VAE.
+        cuts: how the video is cut.
+        itemsize: bytes of a number.
+    """
+    shape = cuts.largest
+    levels = _decoder(config, shape, itemsize)
+    widest, last = max(level.frame for level in levels), levels[-1].frame
+    pixels = config.out_channels * shape.tokens_per_frame * SPATIAL**2 * itemsize
+    n = cuts.frames or pixel_frames(shape.frames)
+    working = max((7 * n + 2) * widest, n * (2 * last + 4 * pixels))
+    if cuts.frames is None:
+        return working
+    kept = sum(6 * level.blocks * level.frame for level in levels) + sum(3 * level.frame for level in levels[:-1])
+    queued = sum((n + 2 * level.blocks + 3) * level.frame for level in levels[:-1])
+    return kept + queued + working
+
+
+def video_encoding(config: VideoVAEConfig, shape: LatentShape, chunk: int, itemsize: int) -> int:
+    """Of pixels to latents, in chunks if there is more than one.
+
+    Args:
+        config: of the video VAE.
+        shape: of the latents.
+        chunk: pixel frames that are encoded at a time.
+        itemsize: bytes of a number.
+    """
+    levels = _encoder(config, shape, itemsize)
+    pixels = config.in_channels * shape.tokens_per_frame * SPATIAL**2 * itemsize
+    frames = pixel_frames(shape.frames)
+    n = min(frames, chunk + 1)
+    kept = sum((4 * level.blocks + 2) * level.frame for level in levels) if frames > n else 0
+    return kept + max((7 * n + 2) * levels[0].frame, n * levels[0].frame + (2 * n + 2) * pixels)
+
+
+def denoising(
+    config: TransformerConfig,
+    video_tokens: int,
+    audio_tokens: int,
+    passes: Sequence[int],
+    *,
+    levels: bool,
+    itemsize: int,
+) -> int:
+    """Of a loop of the transformer.
+
+    The widest point of a block is its feed-forward: 11 tensors of the width of the stream, 14 where tokens are at
+    several noise levels. Beside it stand what each block reads of the texts, unless that follows the noise level, and
+    cos and sin of all positions in fp32.
+
+    Args:
+        config: of the transformer.
+        video_tokens: with those of keyframes.
+        audio_tokens: latent frames of the sound.
+        passes: how many evaluations go through it together, for each batch.
+        levels: whether some tokens are kept.
+        itemsize: bytes of a number.
+    """
+    c = config
+    stream = video_tokens * c.width + audio_tokens * c.audio_width
+    latents = video_tokens * c.in_channels + audio_tokens * c.audio_in_channels
+    cross = (video_tokens + audio_tokens) * c.audio_width
+    text = TEXT_TOKENS * (c.width + c.audio_width) * (1 if c.text_follows_noise else 2 * c.num_layers + 1)
+    return (
+        (14 if levels else 11) * max(passes) * stream * itemsize
+        + sum(passes) * text * itemsize
+        + (stream + cross) * FP32
+        + (sum(passes) + 8) * latents * FP32
+    )
+
+
+def text_encoding(connectors: ConnectorsConfig, prompts: int, itemsize: int) -> int:
+    """Of prompts to what the transformer reads: five times the hidden states of all layers, and the scores of one."""
+    hidden = connectors.caption_channels * connectors.text_proj_in_factor
+    return prompts * TEXT_TOKENS * (5 * hidden + 2 * TEXT_TOKENS) * itemsize
+
+
+def audio_decoding(config: AudioVAEConfig, frames: int, itemsize: int) -> int:
+    """Of audio latents to a mel spectrogram: eight tensors at the last resolution."""
+    mel_frames = 4 * frames - 3
+    return 8 * mel_frames * config.mel_bins * config.base_channels * config.ch_mult[0] * itemsize
+
+
+def vocoding(config: VocoderConfig | WidebandVocoderConfig, frames: int, itemsize: int) -> int:
+    """Of audio latents, as a mel spectrogram, to sound: eight tensors of the last step, twelve if it is anti-aliased."""
+    mel_frames = 4 * frames - 3
+    if isinstance(config, VocoderConfig):
+        return _last_step(config, mel_frames, itemsize)
+    base, extension = config.base, config.extension
+    again = mel_frames * base.samples_per_mel_frame // config.hop_length
+    return max(_last_step(base, mel_frames, itemsize), _last_step(extension, again, itemsize))
+
+
+def _last_step(config: VocoderConfig, mel_frames: int, itemsize: int) -> int:
+    samples, width = mel_frames * config.samples_per_mel_frame, config.hidden_channels >> len(config.upsample_factors)
+    return (12 if config.antialias else 8) * samples * width * itemsize
+
+
+def latent_upsampling(config: LatentUpsamplerConfig, shape: LatentShape, itemsize: int) -> int:
+    """Of latents to those of a larger video: five tensors of its size, or three of what a rational scale thins out."""
+    c = config
+    frames = 2 * shape.frames - 1 if c.temporal_upsample else shape.frames
+    made = frames * math.ceil(shape.height * c.scale) * math.ceil(shape.width * c.scale)
+    thinned = shape.tokens * c.scale.numerator**2 if c.use_rational_resampler else 0
+    return max(5 * made, 3 * thinned) * c.mid_channels * itemsize
+
+
+def _decoder(config: VideoVAEConfig, shape: LatentShape, itemsize: int) -> list[Level]:
+    """The levels of the decoder, deep to shallow."""
+    width, frames, area = config.decoder_block_out_channels[-1], shape.frames, shape.height * shape.width
+    mid, *blocks = reversed(config.decoder_layers_per_block)
+    levels = [Level(width * area * itemsize, frames, mid)]
+    for count, factor, kind in zip(blocks, reversed(config.upsample_factor), config.upsample_type, strict=True):
+        time, rows, columns = STRIDES[kind]
+        width, area, frames = width // factor, area * rows * columns, frames * time - (time - 1)
+        levels.append(Level(width * area * itemsize, frames, count))
+    return levels
+
+
+def _encoder(config: VideoVAEConfig, shape: LatentShape, itemsize: int) -> list[Level]:
+    """The levels of the encoder, shallow to deep."""
+    frames, area = pixel_frames(shape.frames), shape.height * shape.width
+    for kind in config.downsample_type:
+        area *= STRIDES[kind][1] * STRIDES[kind][2]
+    levels = []
+    widths = (config.latent_channels, *config.block_out_channels)
+    for width, count, kind in zip(widths, config.layers_per_block, (*config.downsample_type, None), strict=True):
+        levels.append(Level(width * area * itemsize, frames, count))
+        time, rows, columns = STRIDES[kind] if kind is not None else (1, 1, 1)
+        area, frames = area // (rows * columns), (frames + time - 1) // time
+    return levels

@@ -123,8 +123,8 @@ class Estimate:
 def fit(plan: Plan, budget: int, *, pooled: bool = False) -> Plan:
     """The plan so that it fits into so many bytes, with the same results.
 
-    Where a step does not fit beside the parts that wait for a later one, these are moved to the memory of the CPU in the
-    meantime: as few as will do, and none for which the graph says where it stays.
+    Where a step does not fit beside the parts that wait for a later one, these are moved to the memory of the CPU in
+    the meantime: as few as will do, and none for which the graph says where it stays.
 
     Args:
         plan: what is to run.

@@ -18,7 +18,6 @@ from stagegraph.cli.workspace import Workspace
 from stagegraph.errors import Fault, UsageError
 from stagegraph.graph import Graph
 from stagegraph.memory import Estimate, fitted, size_text
-from stagegraph.plan import Plan
 from stagegraph.preflight import preflight, warnings
 from stagegraph.record import SCHEMA
 from stagegraph.serde import describe
@@ -36,8 +35,8 @@ MemoryOption = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        help='Memory of the device, as in "24GiB", or "auto" for what is free: parts are moved out of the way so that it '
-        "suffices, and what takes more all the same is refused before anything is loaded.",
+        help='Memory of the device, as in "24GiB", or "auto" for what is free: parts are moved out of the way so that '
+        "it suffices, and what takes more all the same is refused before anything is loaded.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

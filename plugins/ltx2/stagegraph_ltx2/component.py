@@ -12,7 +12,7 @@ from stagegraph.errors import ComponentError, Fault
 from stagegraph_ltx2 import parts
 from stagegraph_ltx2.checkpoint.folder import Checkpoint
 from stagegraph_ltx2.checkpoint.resolve import present, resolve
-from stagegraph_ltx2.checkpoint.sizes import weight_bytes, weight_count
+from stagegraph_ltx2.checkpoint.sizes import on_cpu, weight_bytes, weight_count
 from stagegraph_ltx2.model.config import (
     AudioVAEConfig,
     ConfigError,
@@ -87,18 +87,30 @@ class LTX2Checkpoint:
         return {"device": str(device), "dtype": str(dtype).removeprefix("torch.")}
 
     def part_facts(self, part: str) -> Mapping[str, Any]:
-        """The bytes that a part takes once loaded, from headers; nothing if the checkpoint is not on this machine."""
+        """What a part takes and is made of, from headers; nothing if the checkpoint is not on this machine.
+
+        "bytes" once it is loaded and "device" ("cpu" or "gpu"); for the estimates of `stagegraph_ltx2.memory`, "config"
+        of its network and "itemsize", the bytes of a number.
+        """
         folder = present(self.path, revision=self.revision)
         if folder is None:
             return {}
         checkpoint = Checkpoint.open(folder)
-        weights = weight_count(checkpoint.components(FOLDERS[part]))
-        facts: dict[str, Any] = {"bytes": weights * weight_bytes(self.dtype, self.device)}
+        files = checkpoint.components(FOLDERS[part])
+        itemsize, config = weight_bytes(self.dtype, self.device), dict(files[0].config)
+        facts: dict[str, Any] = {
+            "bytes": weight_count(files) * itemsize,
+            "device": "cpu" if on_cpu(self.device) else "gpu",
+            "config": config,
+            "itemsize": itemsize,
+        }
+        if part == "video_statistics":
+            return {"bytes": 2 * 4 * config["latent_channels"], "device": "cpu"}
         if part == "transformer":
             facts |= self._traits(checkpoint)
         elif part == "latent_upsampler":
-            config = LatentUpsamplerConfig.from_dict(checkpoint.component("latent_upsampler").config)
-            facts |= {"spatial_scale": str(config.scale), "temporal_scale": 2 if config.temporal_upsample else 1}
+            upsampler = LatentUpsamplerConfig.from_dict(config)
+            facts |= {"spatial_scale": str(upsampler.scale), "temporal_scale": 2 if upsampler.temporal_upsample else 1}
         return facts
 
     def _traits(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
@@ -161,7 +173,13 @@ class LTX2Checkpoint:
         """Video latents to pixels."""
         from stagegraph_ltx2.model.video_vae import VideoVAE
 
-        return parts.VideoVAE(self._load("vae", VideoVAEConfig.from_dict, VideoVAE))
+        module = self._load("vae", VideoVAEConfig.from_dict, VideoVAE)
+        if self._placement()[0].type == "cuda":
+            import torch
+
+            # Tensor cores want the channels of a position together; the convolutions then give what they are given.
+            module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        return parts.VideoVAE(module)
 
     @part
     def video_statistics(self) -> parts.VideoStatistics:

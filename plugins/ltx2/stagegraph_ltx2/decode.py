@@ -40,11 +40,11 @@ def decode_video(vae: VideoVAE, latent: Tensor, cuts: Cuts) -> Iterator[Piece]:
     for time in cuts.time:
         for rows in cuts.rows:
             for columns in cuts.columns:
-                yield from _decode_tile(vae, latent, cuts.frames, (time, rows, columns), seams)
+                yield from _decode_tile(vae, latent, cuts.chunk, (time, rows, columns), seams)
 
 
 def _decode_tile(
-    vae: VideoVAE, latent: Tensor, frames: int | None, tile: tuple[Tile, Tile, Tile], seams: _Seams
+    vae: VideoVAE, latent: Tensor, chunk: int | None, tile: tuple[Tile, Tile, Tile], seams: _Seams
 ) -> Iterator[Piece]:
     time, rows, columns = tile
     # What is decoded alone begins with a latent frame of one pixel frame; within a video it has eight, so that a tile
@@ -53,8 +53,8 @@ def _decode_tile(
     z = latent[:, :, time.start - head : time.stop, rows.start : rows.stop, columns.start : columns.stop]
     z = vae.denormalize(z.to(vae.latents_mean))
     begin = first_frame(time.start)
-    for chunk in [vae.decode(z)] if frames is None else vae.decode_chunks(z, frames=frames):
-        pixels, head = chunk[0, :, head:], 0
+    for pixels in [vae.decode(z)] if chunk is None else vae.decode_chunks(z, frames=chunk):
+        pixels, head = pixels[0, :, head:], 0
         yield seams.blend(pixels, tile, begin)
         begin += pixels.shape[1]
 
@@ -141,7 +141,7 @@ def on_host(pieces: Iterable[Piece]) -> Iterator[Piece]:
             buffers[number % 2] = torch.empty(pixels.numel(), dtype=torch.uint8, pin_memory=True)
         copied = buffers[number % 2][: pixels.numel()].view(pixels.shape)
         copied.copy_(pixels, non_blocking=True)
-        event = torch.cuda.Event()
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record()
         if waiting is not None:
             waiting[1].synchronize()

@@ -39,6 +39,7 @@ CODES: dict[str, str] = {
     "ltx2.contradiction": "settings that do not fit each other, the checkpoint or the latents",
     "ltx2.no_such_frame": "a frame that the video does not have, or that cannot be used so",
     "ltx2.no_such_time": "a time that the video does not have",
+    "ltx2.out_of_memory": "a device that had no memory left for what a stage does",
     "ltx2.no_such_device": "a device that this machine does not have",
     "ltx2.no_such_dtype": "a number format that models cannot run in",
     "ltx2.hub_offline": "a checkpoint that is not on this machine while downloads are switched off or impossible",

@@ -1,34 +1,50 @@
 """How many bytes of the device a call of each network takes beside its weights, from sizes alone. Needs no torch.
 
 What is counted are the tensors that are alive at once where most of them are, as the networks of `model/` make them;
-and, for the video VAE, as much again as a convolution reads and writes, which cuDNN may take to rearrange it. Allocators
-round up and kernels take workspace of their own: a tenth of the device should be left free.
+and, for the video VAE, as much again as a convolution reads and writes, which cuDNN may take to rearrange it.
+Allocators round up and kernels take workspace of their own: a tenth of the device should be left free.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import attrs
 
+from stagegraph.facts import Facts
 from stagegraph_ltx2.model.config import (
     STRIDES,
     AudioVAEConfig,
+    Config,
+    ConfigError,
     ConnectorsConfig,
     LatentUpsamplerConfig,
     TransformerConfig,
     VideoVAEConfig,
     VocoderConfig,
     WidebandVocoderConfig,
+    read_vocoder,
 )
 from stagegraph_ltx2.shapes import SPATIAL, LatentShape, pixel_frames
-from stagegraph_ltx2.tiles import Cuts
+from stagegraph_ltx2.tiles import Cuts, encoded_frames
 
 TEXT_TOKENS = 1024
 """Of a prompt, however short it is."""
 
 FP32 = 4
+
+
+C = TypeVar("C", bound=Config)
+
+
+def network(part: Facts, config: type[C]) -> tuple[C, int] | None:
+    """What a part is built from and the bytes of its numbers; None if that is not known."""
+    try:
+        return config.from_dict(part["config"]), part["itemsize"]
+    except (KeyError, ConfigError):  # what is wrong with it is told where it is loaded
+        return None
 
 
 @attrs.frozen
@@ -62,9 +78,9 @@ def video_decoding(config: VideoVAEConfig, cuts: Cuts, itemsize: int) -> int:
     levels = _decoder(config, shape, itemsize)
     widest, last = max(level.frame for level in levels), levels[-1].frame
     pixels = config.out_channels * shape.tokens_per_frame * SPATIAL**2 * itemsize
-    n = cuts.frames or pixel_frames(shape.frames)
+    n = cuts.chunk or pixel_frames(shape.frames)
     working = max((7 * n + 2) * widest, n * (2 * last + 4 * pixels))
-    if cuts.frames is None:
+    if cuts.chunk is None:
         return working
     kept = sum(6 * level.blocks * level.frame for level in levels) + sum(3 * level.frame for level in levels[:-1])
     queued = sum((n + 2 * level.blocks + 3) * level.frame for level in levels[:-1])
@@ -86,6 +102,16 @@ def video_encoding(config: VideoVAEConfig, shape: LatentShape, chunk: int, items
     n = min(frames, chunk + 1)
     kept = sum((4 * level.blocks + 2) * level.frame for level in levels) if frames > n else 0
     return kept + max((7 * n + 2) * levels[0].frame, n * levels[0].frame + (2 * n + 2) * pixels)
+
+
+def encoding(part: Facts, shape: LatentShape | None, frames: int | None) -> int | None:
+    """Of so many latent frames of a size, all of them if None; None if too little is known."""
+    built = network(part, VideoVAEConfig)
+    if shape is None or built is None:
+        return None
+    shape = attrs.evolve(shape, frames=shape.frames if frames is None else frames)
+    chunk = encoded_frames(shape.height * SPATIAL, shape.width * SPATIAL)
+    return video_encoding(built[0], shape, chunk, built[1])
 
 
 def denoising(
@@ -137,13 +163,25 @@ def audio_decoding(config: AudioVAEConfig, frames: int, itemsize: int) -> int:
 
 
 def vocoding(config: VocoderConfig | WidebandVocoderConfig, frames: int, itemsize: int) -> int:
-    """Of audio latents, as a mel spectrogram, to sound: eight tensors of the last step, twelve if it is anti-aliased."""
+    """Of a mel spectrogram to sound: eight tensors of the last step, twelve where activations are anti-aliased."""
     mel_frames = 4 * frames - 3
     if isinstance(config, VocoderConfig):
         return _last_step(config, mel_frames, itemsize)
     base, extension = config.base, config.extension
     again = mel_frames * base.samples_per_mel_frame // config.hop_length
     return max(_last_step(base, mel_frames, itemsize), _last_step(extension, again, itemsize))
+
+
+def sounding(audio_vae: Facts, vocoder: Facts, frames: int | None) -> int | None:
+    """Of audio latents to sound, through both networks; None if too little is known."""
+    vae = network(audio_vae, AudioVAEConfig)
+    if frames is None or vae is None:
+        return None
+    try:
+        voice = read_vocoder(vocoder["config"]), vocoder["itemsize"]
+    except (KeyError, ConfigError):
+        return None
+    return max(audio_decoding(vae[0], frames, vae[1]), vocoding(voice[0], frames, voice[1]))
 
 
 def _last_step(config: VocoderConfig, mel_frames: int, itemsize: int) -> int:
@@ -179,8 +217,8 @@ def _encoder(config: VideoVAEConfig, shape: LatentShape, itemsize: int) -> list[
         area *= STRIDES[kind][1] * STRIDES[kind][2]
     levels = []
     widths = (config.latent_channels, *config.block_out_channels)
-    for width, count, kind in zip(widths, config.layers_per_block, (*config.downsample_type, None), strict=True):
+    strides = [*(STRIDES[kind] for kind in config.downsample_type), (1, 1, 1)]
+    for width, count, (time, rows, columns) in zip(widths, config.layers_per_block, strides, strict=True):
         levels.append(Level(width * area * itemsize, frames, count))
-        time, rows, columns = STRIDES[kind] if kind is not None else (1, 1, 1)
         area, frames = area // (rows * columns), (frames + time - 1) // time
     return levels

@@ -36,6 +36,12 @@ class Guidance:
     audio: Scales = Scales()
     blocks: tuple[int, ...] = ()
 
+    def batches(self, *, together: bool) -> tuple[int, ...]:
+        """How many evaluations of the network go through it at once, batch by batch; see `estimate.grouped`."""
+        joined = 1 + self.needs_negative + self.needs_perturbed
+        apart = (1,) * self.needs_isolated
+        return (joined, *apart) if together else (1,) * joined + apart
+
     @property
     def needs_negative(self) -> bool:
         """Whether the negative prompt is evaluated."""

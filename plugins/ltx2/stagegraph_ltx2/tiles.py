@@ -26,6 +26,11 @@ def first_frame(latent: int) -> int:
     return max(pixel_frames(latent), 0)
 
 
+def encoded_frames(height: int, width: int) -> int:
+    """How many pixel frames are encoded at a time, after the first: whole latent frames, 8 at least."""
+    return max(chunk_frames(height, width), TEMPORAL)
+
+
 @attrs.frozen
 class Tile:
     """A stretch of latents along one axis.
@@ -76,13 +81,13 @@ class Cuts:
         time: along latent frames.
         rows: along the height.
         columns: along the width.
-        frames: pixel frames of a chunk; None decodes a tile at once.
+        chunk: pixel frames that are decoded at a time; None decodes a tile at once.
     """
 
     time: tuple[Tile, ...]
     rows: tuple[Tile, ...]
     columns: tuple[Tile, ...]
-    frames: int | None
+    chunk: int | None
 
     @property
     def exact(self) -> bool:
@@ -102,22 +107,31 @@ class Cuts:
         return len(self.rows) * len(self.columns) * sum(frames)
 
 
-@attrs.frozen
-class TileSizes:
-    """How large tiles are, in pixels and pixel frames; None does not cut that axis."""
+def cut(
+    shape: LatentShape,
+    *,
+    size: int | None = None,
+    overlap: int = 64,
+    frames: int | None = None,
+    frame_overlap: int = 24,
+    chunk: int | None = None,
+) -> Cuts:
+    """Latents of a video cut into tiles.
 
-    size: int | None = None
-    overlap: int = 64
-    frames: int | None = None
-    frame_overlap: int = 24
-
-    def cut(self, shape: LatentShape, frames: int | None) -> Cuts:
-        """Latents of a video cut so, and so many pixel frames decoded at a time; None decodes a tile at once."""
-        rows, columns = (
-            (Tile(0, count),) if self.size is None else tiles(count, self.size // SPATIAL, self.overlap // SPATIAL)
-            for count in (shape.height, shape.width)
+    Args:
+        shape: of the latents.
+        size: pixels, the most of a tile's height and width; None does not cut them.
+        overlap: pixels that neighbours have in common.
+        frames: pixel frames, the most of a tile; None does not cut time.
+        frame_overlap: pixel frames that neighbours have in common.
+        chunk: pixel frames that are decoded at a time; None decodes a tile at once.
+    """
+    time, rows, columns = (
+        (Tile(0, count),) if most is None else tiles(count, most // unit, common // unit)
+        for count, most, common, unit in (
+            (shape.frames, frames, frame_overlap, TEMPORAL),
+            (shape.height, size, overlap, SPATIAL),
+            (shape.width, size, overlap, SPATIAL),
         )
-        time = (Tile(0, shape.frames),)
-        if self.frames is not None:
-            time = tiles(shape.frames, self.frames // TEMPORAL, self.frame_overlap // TEMPORAL)
-        return Cuts(time, rows, columns, frames)
+    )
+    return Cuts(time, rows, columns, chunk)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,8 +21,9 @@ def pixel_norm(x: Tensor, eps: float) -> Tensor:
 
 def rms(x: Tensor, eps: float) -> Tensor:
     """The root mean square of x [b, c, ...] over its channels, [b, 1, ...]; of half precision, summed up in fp32."""
-    norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-    return ((norm / x.shape[1] ** 0.5).square() + eps).sqrt()
+    norm: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    mean = (norm / math.sqrt(x.shape[1])).square()
+    return (mean + eps).sqrt()
 
 
 class FeedForward(nn.Module):

@@ -21,8 +21,7 @@ def space_to_depth(x: Tensor, stride: tuple[int, int, int]) -> Tensor:
     st, sh, sw = stride
     b, c, f, h, w = x.shape
     y = empty(x, (b, c * st * sh * sw, f // st, h // sh, w // sw), memory_format(x))
-    apart = x.unflatten(4, (w // sw, sw)).unflatten(3, (h // sh, sh)).unflatten(2, (f // st, st))
-    y.unflatten(1, (c, st, sh, sw)).copy_(apart.permute(0, 1, 3, 5, 7, 2, 4, 6))
+    torch.unflatten(y, 1, (c, st, sh, sw)).copy_(_apart(x, stride).permute(0, 1, 3, 5, 7, 2, 4, 6))
     return y
 
 
@@ -31,9 +30,15 @@ def depth_to_space(x: Tensor, stride: tuple[int, int, int]) -> Tensor:
     st, sh, sw = stride
     b, c, f, h, w = x.shape
     y = empty(x, (b, c // (st * sh * sw), f * st, h * sh, w * sw), memory_format(x))
-    apart = y.unflatten(4, (w, sw)).unflatten(3, (h, sh)).unflatten(2, (f, st))
-    apart.permute(0, 1, 3, 5, 7, 2, 4, 6).copy_(x.unflatten(1, (-1, st, sh, sw)))
+    _apart(y, stride).permute(0, 1, 3, 5, 7, 2, 4, 6).copy_(torch.unflatten(x, 1, (-1, st, sh, sw)))
     return y
+
+
+def _apart(x: Tensor, stride: tuple[int, int, int]) -> Tensor:
+    """A view [b, c, f, st, h, sh, w, sw] of x [b, c, f x st, h x sh, w x sw]."""
+    for axis, step in zip((4, 3, 2), reversed(stride), strict=True):
+        x = torch.unflatten(x, axis, (x.shape[axis] // step, step))
+    return x
 
 
 def empty(like: Tensor, shape: tuple[int, ...], layout: torch.memory_format) -> Tensor:

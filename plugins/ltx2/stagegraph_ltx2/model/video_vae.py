@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -99,9 +100,8 @@ class Decoder(nn.Module):
         """Pixels in chunks of so many frames, and all layers on as many frames of theirs at a time."""
         t = self._timestep(t)
         pieces = flow(partial(self._begin, t=t), regrouped([z], frames))
-        for block in self.up_blocks:
-            taken = max(1, frames // block.stride[0])
-            pieces = flow(partial(block, t=t), regrouped(pieces, taken))
+        for block in cast("Iterable[UpBlock]", self.up_blocks):
+            pieces = flow(partial(block, t=t), regrouped(pieces, max(1, frames // block.stride[0])))
         return flow(partial(self._end, t=t), regrouped(pieces, frames))
 
     def _timestep(self, t: Tensor | None) -> Tensor | None:

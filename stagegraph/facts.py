@@ -63,9 +63,9 @@ def memory_of(stage: Any, inputs: Mapping[str, Facts]) -> tuple[int, int] | None
     return (told, told) if isinstance(told, int) else told
 
 
-def lighter_of(stage: Any) -> Iterable[tuple[Mapping[str, Any], str]]:
-    """Settings with which a stage takes less memory, the cheapest first, and what they change."""
-    method = getattr(stage, "lighter", None)
+def lighter_of(thing: Any) -> Iterable[tuple[Mapping[str, Any], str]]:
+    """Settings with which a stage or a component takes less memory, the cheapest first, and what they change."""
+    method = getattr(thing, "lighter", None)
     return method() if method is not None else ()
 
 

@@ -1,7 +1,7 @@
 """How much memory of the device each step of a plan takes, before anything is loaded; and plans that fit into it.
 
 Components tell how large their parts are (`part_facts`), stages what a call takes beside them (`memory`). What nobody
-tells counts as nothing and is said to be unknown.
+tells counts as nothing and is said to be unknown; a stage that is lent nothing is taken not to use the device.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any
 
 import attrs
 
-from stagegraph.errors import Fault, FitError, UsageError
-from stagegraph.facts import lighter_of, memory_of
+from stagegraph.components import part_facts_of
+from stagegraph.errors import Fault, FitError, GraphError, UsageError
+from stagegraph.facts import Facts, lighter_of, memory_of
 from stagegraph.graph import PartRef
 from stagegraph.plan import Plan, Step, offloading
 from stagegraph.preflight import Known
@@ -74,6 +75,11 @@ class Estimate:
         self.steps = tuple(self._steps())
 
     @property
+    def faults(self) -> list[Fault]:
+        """Of nodes that cannot take what is known to come."""
+        return self._known.faults
+
+    @property
     def peak(self) -> int:
         """The most bytes that any step needs."""
         return max((step.peak for step in self.steps), default=0)
@@ -89,10 +95,27 @@ class Estimate:
         can = hasattr(component, "offload") and self._known.parts[ref].get("device") != "cpu"
         return can and self.plan.graph.residency_of(ref) is None and bool(self.size(ref))
 
-    def call(self, step: Step, stage: Any) -> int | None:
-        """The bytes that a step would need beside parts if its stage were this one."""
-        told = memory_of(stage, self._known.of(step.node))
-        return told[0] if told is not None else None
+    def alone(self, step: Step, changed: Any = None) -> int:
+        """The bytes that a step needs with nothing loaded but what it is lent.
+
+        Args:
+            step: of the plan.
+            changed: its stage, or a component that it is lent parts of, with other settings.
+        """
+        stage, known, components = step.node.stage, {**self._known.of(step.node)}, self.plan.graph.components
+        parts = {ref: self._known.parts[ref] for ref in step.node.lent.values()}
+        if type(changed) is type(stage):
+            stage = changed
+        for argument, ref in step.node.lent.items():
+            if type(changed) is type(components[ref.component]):
+                known[argument] = parts[ref] = part_facts_of(changed, ref.part)
+        call, _ = self._call(step, stage, known) or (0, 0)
+        return call + sum(facts.get("bytes") or 0 for facts in parts.values())
+
+    @staticmethod
+    def _call(step: Step, stage: Any, known: Mapping[str, Facts]) -> tuple[int, int] | None:
+        told = memory_of(stage, known)
+        return (0, 0) if told is None and not step.node.lent else told
 
     def _steps(self) -> Iterator[StepMemory]:
         moved = {ref for step in self.plan.steps for ref in step.offloads}
@@ -101,7 +124,7 @@ class Estimate:
             held |= dict.fromkeys(step.node.lent.values())
             sizes = {ref: self.size(ref) for ref in held}
             unknown = tuple(str(ref) for ref, size in sizes.items() if size is None)
-            least, most = memory_of(step.node.stage, self._known.of(step.node)) or (None, None)
+            least, most = self._call(step, step.node.stage, self._known.of(step.node)) or (None, None)
             total = sum(size or 0 for size in sizes.values())
             yield StepMemory(step.node.name, total, least, most, unknown, tuple(held))
             for ref in {*step.releases, *step.offloads}:
@@ -133,10 +156,13 @@ def fit(plan: Plan, budget: int, *, pooled: bool = False) -> Plan:
 
     Raises:
         FitError: a step takes more all the same; says which, and what would help.
+        GraphError: a stage cannot take what is known to come to it, so that nothing is known of what follows.
     """
     moved: list[PartRef] = []
     while True:
         estimate = Estimate(plan, pooled=pooled)
+        if estimate.faults:
+            raise GraphError(*estimate.faults)
         worst = max(estimate.steps, key=lambda step: step.peak, default=None)
         if worst is None or worst.peak <= budget:
             return plan
@@ -162,18 +188,18 @@ def _fault(estimate: Estimate, step: Step, worst: StepMemory, budget: int) -> Fa
 
 def _help(estimate: Estimate, step: Step, worst: StepMemory, budget: int) -> str:
     """What would make it fit, the cheapest first."""
-    lent = set(step.node.lent.values())
-    needed = sum(estimate.size(ref) or 0 for ref in lent)
+    lent, alone = dict.fromkeys(step.node.lent.values()), estimate.alone(step)
     others = [str(ref) for ref in worst.parts if ref not in lent and estimate.size(ref)]
-    if others and needed + (worst.call or 0) <= budget:
+    if others and alone <= budget:
         return f"keep less loaded: set the residency of {', '.join(others)} to offload or release-after-last-use"
-    for settings, note in lighter_of(step.node.stage):
-        call = estimate.call(step, attrs.evolve(step.node.stage, **settings))
-        if call is not None and needed + call <= budget:
-            words = " ".join(f"--set {step.node.name}.{name}={value}" for name, value in settings.items())
-            return f"{words}, with which the step alone takes {size_text(needed + call)} ({note})"
-    alone = f"the step alone takes {size_text(needed + (worst.call or 0))}"
-    return f"{alone}: ask for less, or use a smaller number format or more memory"
+    components = {ref.component: estimate.plan.graph.components[ref.component] for ref in lent}
+    for name, thing in {step.node.name: step.node.stage, **components}.items():
+        for settings, note in lighter_of(thing):
+            need = estimate.alone(step, attrs.evolve(thing, **settings))
+            if need <= budget:
+                words = " ".join(f"--set {name}.{key}={value}" for key, value in settings.items())
+                return f"{words}, with which the step alone takes {size_text(need)} ({note})"
+    return f"the step alone takes {size_text(alone)}: ask for less, or use a smaller number format or more memory"
 
 
 def fitted(plan: Plan, memory: str | int | None, *, pooled: bool = False) -> Plan:

@@ -347,7 +347,7 @@ def test_an_estimate_follows_what_is_loaded_when() -> None:
     assert [(step.node, step.held, step.call) for step in resident.steps] == [
         ("n0", 40, 20),
         ("n1", 50, 3),
-        ("n2", 50, None),
+        ("n2", 50, 0),
     ]
     pooled = Estimate(chain(UseSmall(), UseBig()).plan(), pooled=True)
     assert [step.held for step in pooled.steps] == [50, 50]
@@ -358,7 +358,7 @@ def test_an_estimate_follows_what_is_loaded_when() -> None:
     assert str(released) == (
         "n0       60 B  parts 40 B, call 20 B\n"
         "n1       13 B  parts 10 B, call 3 B\n"
-        "n2        0 B  parts 0 B, call unknown"
+        "n2        0 B  parts 0 B, call 0 B"
     )
     unknown = Estimate(chain(UsePlain(), model=Plain()).plan())
     assert str(unknown) == "n0        0 B  parts 0 B, call unknown  (not known: model.big)"

@@ -118,6 +118,11 @@ class LTX2Checkpoint:
         layers = checkpoint.component("transformer").config.get("num_layers")
         return {"family": checkpoint.version, "distilled": checkpoint.distilled, "layers": layers}
 
+    def lighter(self) -> Iterable[tuple[Mapping[str, Any], str]]:
+        """Half the bytes a number."""
+        if weight_bytes(self.dtype, self.device) == 4:
+            yield {"dtype": "bf16"}, "another number format: the result changes"
+
     def free_memory(self) -> int | None:
         """Free bytes of the device."""
         from stagegraph_ltx2.checkpoint.device import free_memory

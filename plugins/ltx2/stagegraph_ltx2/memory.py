@@ -61,13 +61,17 @@ class Level:
     frames: int
     blocks: int
 
+    def working(self, frames: int) -> int:
+        """Bytes that so many frames take at a time: input, output and two between, and a convolution's workspace."""
+        return (7 if self.blocks else 3) * min(frames, self.frames) * self.frame + 2 * self.frame
+
 
 def video_decoding(config: VideoVAEConfig, cuts: Cuts, itemsize: int) -> int:
     """Of latents to pixels.
 
-    At once: what a residual block reads, keeps and makes, and the workspace of a convolution; or pixels as they are
-    made, and as they become bytes. In chunks the same of a chunk; what every layer keeps, two frames for each
-    convolution and two for each block; and, between levels, a chunk and the frames that come at once when a level ends.
+    At once: what a residual block takes, or pixels while they are made and while they become bytes. In chunks the same
+    of a chunk; what every layer keeps, two frames for each convolution and two for each block; and, between levels, a
+    chunk and the frames that come at once when a level ends.
 
     Args:
         config: of the video VAE.
@@ -76,14 +80,14 @@ def video_decoding(config: VideoVAEConfig, cuts: Cuts, itemsize: int) -> int:
     """
     shape = cuts.largest
     levels = _decoder(config, shape, itemsize)
-    widest, last = max(level.frame for level in levels), levels[-1].frame
-    pixels = config.out_channels * shape.tokens_per_frame * SPATIAL**2 * itemsize
     n = cuts.chunk or pixel_frames(shape.frames)
-    working = max((7 * n + 2) * widest, n * (2 * last + 4 * pixels))
+    colours = config.out_channels * shape.tokens_per_frame * SPATIAL**2
+    at_the_end = 2 * levels[-1].frame + colours * max((3 if cuts.chunk else 2) * itemsize, itemsize + 5)
+    working = max(*(level.working(n) for level in levels), n * at_the_end)
     if cuts.chunk is None:
         return working
     kept = sum(6 * level.blocks * level.frame for level in levels) + sum(3 * level.frame for level in levels[:-1])
-    queued = sum((n + 2 * level.blocks + 3) * level.frame for level in levels[:-1])
+    queued = sum(min(n + 2 * level.blocks + 3, level.frames) * level.frame for level in levels[:-1])
     return kept + queued + working
 
 
@@ -101,7 +105,7 @@ def video_encoding(config: VideoVAEConfig, shape: LatentShape, chunk: int, items
     frames = pixel_frames(shape.frames)
     n = min(frames, chunk + 1)
     kept = sum((4 * level.blocks + 2) * level.frame for level in levels) if frames > n else 0
-    return kept + max((7 * n + 2) * levels[0].frame, n * levels[0].frame + (2 * n + 2) * pixels)
+    return kept + max(*(level.working(n) for level in levels), n * levels[0].frame + (2 * n + 2) * pixels)
 
 
 def encoding(part: Facts, shape: LatentShape | None, frames: int | None) -> int | None:
@@ -146,20 +150,20 @@ def denoising(
         (14 if levels else 11) * max(passes) * stream * itemsize
         + sum(passes) * text * itemsize
         + (stream + cross) * FP32
-        + (sum(passes) + 8) * latents * FP32
+        + (sum(passes) + 4) * latents * FP32
     )
 
 
 def text_encoding(connectors: ConnectorsConfig, prompts: int, itemsize: int) -> int:
-    """Of prompts to what the transformer reads: five times the hidden states of all layers, and the scores of one."""
+    """Of prompts to what the transformer reads: five times the hidden states of all layers, and a mask."""
     hidden = connectors.caption_channels * connectors.text_proj_in_factor
-    return prompts * TEXT_TOKENS * (5 * hidden + 2 * TEXT_TOKENS) * itemsize
+    return prompts * TEXT_TOKENS * (5 * hidden * itemsize + TEXT_TOKENS)
 
 
 def audio_decoding(config: AudioVAEConfig, frames: int, itemsize: int) -> int:
-    """Of audio latents to a mel spectrogram: eight tensors at the last resolution."""
+    """Of audio latents to a mel spectrogram: seven tensors at the last resolution."""
     mel_frames = 4 * frames - 3
-    return 8 * mel_frames * config.mel_bins * config.base_channels * config.ch_mult[0] * itemsize
+    return 7 * mel_frames * config.mel_bins * config.base_channels * config.ch_mult[0] * itemsize
 
 
 def vocoding(config: VocoderConfig | WidebandVocoderConfig, frames: int, itemsize: int) -> int:
@@ -190,12 +194,13 @@ def _last_step(config: VocoderConfig, mel_frames: int, itemsize: int) -> int:
 
 
 def latent_upsampling(config: LatentUpsamplerConfig, shape: LatentShape, itemsize: int) -> int:
-    """Of latents to those of a larger video: five tensors of its size, or three of what a rational scale thins out."""
+    """Of latents to those of a larger video: five tensors of its size, or three of what a rational scale thins out;
+    and latents before and after."""
     c = config
     frames = 2 * shape.frames - 1 if c.temporal_upsample else shape.frames
     made = frames * math.ceil(shape.height * c.scale) * math.ceil(shape.width * c.scale)
     thinned = shape.tokens * c.scale.numerator**2 if c.use_rational_resampler else 0
-    return max(5 * made, 3 * thinned) * c.mid_channels * itemsize
+    return max(5 * made, 3 * thinned) * c.mid_channels * itemsize + 3 * made * c.in_channels * FP32
 
 
 def _decoder(config: VideoVAEConfig, shape: LatentShape, itemsize: int) -> list[Level]:

@@ -122,7 +122,7 @@ class LTX2VideoDecodingStage:
             frames=self.tile_frames if tiling in ("temporal", "both") else None,
             frame_overlap=self.tile_frame_overlap,
         )
-        if tiling == "off":
-            return cuts
         tile = cuts.largest
-        return attrs.evolve(cuts, chunk=self.chunk_frames or chunk_frames(tile.height * SPATIAL, tile.width * SPATIAL))
+        chunk = self.chunk_frames or chunk_frames(tile.height * SPATIAL, tile.width * SPATIAL)
+        at_once = tiling == "off" or chunk >= pixel_frames(tile.frames)
+        return cuts if at_once else attrs.evolve(cuts, chunk=chunk)

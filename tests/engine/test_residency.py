@@ -356,9 +356,7 @@ def test_an_estimate_follows_what_is_loaded_when() -> None:
     offloaded = Estimate(chain(UseBig(), UseSmall(), UseBig(), residency="offload").plan())
     assert [step.held for step in offloaded.steps] == [40, 10, 40]
     assert str(released) == (
-        "n0       60 B  parts 40 B, call 20 B\n"
-        "n1       13 B  parts 10 B, call 3 B\n"
-        "n2        0 B  parts 0 B, call 0 B"
+        "n0       60 B  parts 40 B, call 20 B\nn1       13 B  parts 10 B, call 3 B\nn2        0 B  parts 0 B, call 0 B"
     )
     unknown = Estimate(chain(UsePlain(), model=Plain()).plan())
     assert str(unknown) == "n0        0 B  parts 0 B, call unknown  (not known: model.big)"

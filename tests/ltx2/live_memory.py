@@ -13,7 +13,10 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveMemory(TorchDispatchMode):
-    """Counts the storage of what operations give, from when they give it until nobody holds it."""
+    """Counts the storage of what operations give, from when they give it until nobody holds it.
+
+    Convolutions of videos count twice while they run, for the workspace that rearranges what they read and write.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,6 +29,8 @@ class LiveMemory(TorchDispatchMode):
     ) -> Any:
         made = func(*args, **(kwargs or {}))
         given = {leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+        if func._schema.name in ("aten::convolution", "aten::conv3d") and made.ndim == 5:  # type: ignore[attr-defined]
+            self.peak = max(self.peak, self.now + args[0].nbytes + 2 * made.nbytes)
         for leaf in tree_leaves(made):
             if isinstance(leaf, Tensor):
                 self._count(leaf.untyped_storage(), given)

@@ -62,8 +62,9 @@ class Level:
     blocks: int
 
     def working(self, frames: int) -> int:
-        """Bytes that so many frames take at a time: input, output and two between, and a convolution's workspace."""
-        return (7 if self.blocks else 3) * min(frames, self.frames) * self.frame + 2 * self.frame
+        """Bytes that so many frames take at a time: input, output and two between, and a convolution's workspace; what
+        is padded has two frames more."""
+        return (7 if self.blocks else 3) * min(frames, self.frames) * self.frame + 4 * self.frame
 
 
 def video_decoding(config: VideoVAEConfig, cuts: Cuts, itemsize: int) -> int:
@@ -155,9 +156,13 @@ def denoising(
 
 
 def text_encoding(connectors: ConnectorsConfig, prompts: int, itemsize: int) -> int:
-    """Of prompts to what the transformer reads: five times the hidden states of all layers, and a mask."""
+    """Of prompts to what the transformer reads: the hidden states of all layers as they are and normalised, and a mask.
+
+    Normalised in fp32 where both streams share a projection, which makes five times their size instead of four.
+    """
     hidden = connectors.caption_channels * connectors.text_proj_in_factor
-    return prompts * TEXT_TOKENS * (5 * hidden * itemsize + TEXT_TOKENS)
+    times = 4 if connectors.per_modality_projections else 5
+    return prompts * TEXT_TOKENS * (times * hidden * itemsize + TEXT_TOKENS)
 
 
 def audio_decoding(config: AudioVAEConfig, frames: int, itemsize: int) -> int:

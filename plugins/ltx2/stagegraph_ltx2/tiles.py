@@ -11,14 +11,10 @@ from stagegraph_ltx2.shapes import SPATIAL, TEMPORAL, LatentShape, pixel_frames
 CHUNK_PIXELS = 2**23
 """Pixels of a chunk of frames: enough to keep a GPU busy, and less than 2^31 numbers in every layer."""
 
-MOST_FRAMES = 32
-"""The most frames of a chunk, however small they are."""
-
 
 def chunk_frames(height: int, width: int) -> int:
-    """How many pixel frames are decoded at a time: a power of two from 2 to 32, by their size in pixels."""
-    most = min(CHUNK_PIXELS // (height * width), MOST_FRAMES)
-    return 1 << max(most.bit_length() - 1, 1)
+    """How many pixel frames are decoded at a time: a power of two from 2 on, by their size in pixels."""
+    return 1 << max((CHUNK_PIXELS // (height * width)).bit_length() - 1, 1)
 
 
 def first_frame(latent: int) -> int:

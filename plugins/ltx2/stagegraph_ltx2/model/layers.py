@@ -20,10 +20,11 @@ def pixel_norm(x: Tensor, eps: float) -> Tensor:
 
 
 def rms(x: Tensor, eps: float) -> Tensor:
-    """The root mean square of x [b, c, ...] over its channels, [b, 1, ...]; of half precision, summed up in fp32."""
+    """The root mean square of x [b, c, ...] over its channels, [b, 1, ...]."""
+    if x.device.type == "cpu":  # which has no fast norm across memory
+        return (x.square().mean(1, keepdim=True) + eps).sqrt()
     norm: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-    mean = (norm / math.sqrt(x.shape[1])).square()
-    return (mean + eps).sqrt()
+    return ((norm / math.sqrt(x.shape[1])).square() + eps).sqrt()
 
 
 class FeedForward(nn.Module):

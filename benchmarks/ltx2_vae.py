@@ -83,9 +83,7 @@ def main() -> None:
         f"ours, tiles of {options.tile}, to bytes": run(cut(shape, **tiles, chunk=chunk)),
     }
     size = f"{options.width}x{options.height}, {options.frames} frames, {options.layout}"
-    say(
-        f"LTX-{options.version} / {options.narrow}, {size}, {dtype}, {device}, torch {torch.__version__}"
-    )
+    say(f"LTX-{options.version} / {options.narrow}, {size}, {dtype}, {device}, torch {torch.__version__}")
     first(ours, z, chunk)
     compare(cases, options.runs)
 

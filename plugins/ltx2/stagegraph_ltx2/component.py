@@ -121,7 +121,7 @@ class LTX2Checkpoint:
     def lighter(self) -> Iterable[tuple[Mapping[str, Any], str]]:
         """Half the bytes a number."""
         if weight_bytes(self.dtype, self.device) == 4:
-            yield {"dtype": "bf16"}, "another number format: the result changes"
+            yield {"dtype": "bf16"}, "another format: the result changes"
 
     def free_memory(self) -> int | None:
         """Free bytes of the device."""

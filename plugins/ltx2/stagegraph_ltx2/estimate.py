@@ -82,7 +82,8 @@ class Estimator:
         self._levels = [_levels(stream) for stream in self._streams]
         self._moving = [float(not stream.frozen) for stream in self._streams]
         batch = len(video.noise)
-        self._groups = [_Group(model, group, guidance, rules, batch) for group in groups]
+        texts = _Texts(model)
+        self._groups = [_Group(texts, group, guidance, rules, batch) for group in groups]
 
     def __call__(self, x: Pair, sigma: float) -> Pair:
         """Estimates x0 [b, t, c] of video and audio at a noise level, in fp32."""
@@ -120,16 +121,30 @@ class Estimator:
         return velocities
 
 
+class _Texts:
+    """What the transformer reads of prompts: gigabytes, so that groups of passes with the same prompts share it."""
+
+    def __init__(self, model: AudioVideoTransformer) -> None:
+        self._model = model
+        self.weight = model.proj_in.weight
+        self._read: dict[tuple[int, ...], Text] = {}
+
+    def of(self, passes: Sequence[Pass]) -> Text:
+        """That of a group."""
+        key = tuple(id(one.text) for one in passes)
+        if key not in self._read:
+            contexts = (torch.cat([getattr(one.text, name) for one in passes]) for name in ("video", "audio"))
+            self._read[key] = self._model.text(*(context.to(self.weight) for context in contexts), ahead=True)
+        return self._read[key]
+
+
 class _Group:
     """Passes that go through the transformer together."""
 
-    def __init__(
-        self, model: AudioVideoTransformer, passes: Sequence[Pass], guidance: Guidance, rules: Rules, batch: int
-    ) -> None:
+    def __init__(self, texts: _Texts, passes: Sequence[Pass], guidance: Guidance, rules: Rules, batch: int) -> None:
         self.passes = passes
-        weight = model.proj_in.weight
-        contexts = (torch.cat([getattr(one.text, name) for one in passes]).to(weight) for name in ("video", "audio"))
-        self.text: Text = model.text(*contexts, ahead=True)
+        weight = texts.weight
+        self.text = texts.of(passes)
         self.perturbation = Perturbation(isolated=passes[0].isolated)
         if any(one.perturbed for one in passes):
             blocks = frozenset(guidance.blocks)

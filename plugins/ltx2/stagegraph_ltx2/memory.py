@@ -123,9 +123,10 @@ def denoising(
     config: TransformerConfig,
     video_tokens: int,
     audio_tokens: int,
-    passes: Sequence[int],
     *,
-    levels: bool,
+    passes: Sequence[int] = (1,),
+    texts: int = 1,
+    levels: bool = False,
     itemsize: int,
 ) -> int:
     """Of a loop of the transformer.
@@ -139,6 +140,7 @@ def denoising(
         video_tokens: with those of keyframes.
         audio_tokens: latent frames of the sound.
         passes: how many evaluations go through it together, for each batch.
+        texts: how many prompts it has read.
         levels: whether some tokens are kept.
         itemsize: bytes of a number.
     """
@@ -149,7 +151,7 @@ def denoising(
     text = TEXT_TOKENS * (c.width + c.audio_width) * (1 if c.text_follows_noise else 2 * c.num_layers + 1)
     return (
         (14 if levels else 11) * max(passes) * stream * itemsize
-        + sum(passes) * text * itemsize
+        + texts * text * itemsize
         + (stream + cross) * FP32
         + (sum(passes) + 4) * latents * FP32
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from stagegraph_ltx2 import memory, room
 from stagegraph_ltx2.checkpoint import device as devices
 from stagegraph_ltx2.component import LTX2Checkpoint
 from stagegraph_ltx2.decode import decode_video
-from stagegraph_ltx2.estimate import Pass, grouped
+from stagegraph_ltx2.estimate import grouped, passes
 from stagegraph_ltx2.model import attention
 from stagegraph_ltx2.model.adaln import Levels
 from stagegraph_ltx2.model.audio_vae import AudioVAE
@@ -107,9 +108,9 @@ def test_encoding_at_the_released_size(version: str, frames: int) -> None:
 
 
 @VERSIONS
-@pytest.mark.parametrize(("tokens", "passes", "kept"), [(6144, 1, False), (6144, 3, True), (24576, 1, True)])
+@pytest.mark.parametrize(("tokens", "count", "kept"), [(6144, 1, False), (6144, 3, True), (24576, 1, True)])
 def test_denoising_at_the_released_size(
-    version: str, tokens: int, passes: int, kept: bool, monkeypatch: pytest.MonkeyPatch
+    version: str, tokens: int, count: int, kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One forward with all that is there beside it; scores of attention are never in memory as a whole."""
     monkeypatch.setattr(attention, "attention", lambda q, k, v, bias=None: torch.empty_like(q))
@@ -119,14 +120,14 @@ def test_denoising_at_the_released_size(
     fp32 = partial(tensor, dtype=torch.float32)
 
     def forward() -> object:
-        text: Text = model.text(*(tensor(passes, 1024, width) for width in widths), ahead=True)
+        text: Text = model.text(*(tensor(count, 1024, width) for width in widths), ahead=True)
         rotary = model.rotary(fp32(1, 3, tokens, 2), fp32(1, 1, audio, 2))
-        t = fp32(passes)
-        video = Levels(fp32(passes, 2), tensor(passes, tokens, dtype=torch.int64)) if kept else t
-        latents = tensor(passes, tokens, 128), tensor(passes, audio, 128)
+        t = fp32(count)
+        video = Levels(fp32(count, 2), tensor(count, tokens, dtype=torch.int64)) if kept else t
+        latents = tensor(count, tokens, 128), tensor(count, audio, 128)
         return model(*latents, text, Timesteps(video, t, t, t), rotary)
 
-    told = memory.denoising(config, tokens, audio, (passes,), levels=kept, itemsize=BF16)
+    told = memory.denoising(config, tokens, audio, passes=(count,), texts=count, levels=kept, itemsize=BF16)
     assert near(told, peak_bytes(forward))
 
 
@@ -244,15 +245,14 @@ def test_what_is_kept_changes_what_is_known_of_latents(model: LTX2Checkpoint) ->
 @pytest.mark.parametrize("together", [True, False])
 def test_batches_of_guidance_are_counted_as_they_are_made(together: bool) -> None:
     """For every choice of terms."""
-    text = TextContext(torch.zeros(1, 1, 1), torch.zeros(1, 1, 1))
-    for scales in (Scales(), Scales(text=3), Scales(perturbation=1), Scales(modality=3), Scales(3, 1, 3)):
-        guidance = Guidance(scales)
-        made = [Pass("full", text)]
-        made += [Pass("negative", text)] if guidance.needs_negative else []
-        made += [Pass("perturbed", text, perturbed=True)] if guidance.needs_perturbed else []
-        made += [Pass("isolated", text, isolated=True)] if guidance.needs_isolated else []
-        groups = tuple(len(group) for group in grouped(made, together=together))
-        assert guidance.batches(together=together) == groups
+    text, negative = (TextContext(torch.zeros(1, 1, 1), torch.zeros(1, 1, 1)) for _ in range(2))
+    for terms in product((1, 3), (0, 1), (1, 3)):
+        guidance = Guidance(Scales(*terms))
+        made = passes(guidance, text, negative)
+        groups = grouped(made, together=together)
+        assert guidance.batches(together=together) == tuple(len(group) for group in groups)
+        shared = {tuple(id(one.text) for one in group) for group in groups}
+        assert guidance.texts(together=together) == sum(len(texts) for texts in shared)
 
 
 @pytest.mark.parametrize(("free", "batches"), [(None, [2]), (10**9, [2]), (10**3, [1, 1])])

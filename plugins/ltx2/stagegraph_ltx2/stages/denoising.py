@@ -229,9 +229,14 @@ class LTX2DenoisingStage:
 
 
 def _need(config: TransformerConfig, itemsize: int, known: Facts, guidance: Guidance, *, together: bool) -> int:
-    batches = guidance.batches(together=together)
     return memory.denoising(
-        config, known["video_tokens"], known["audio_frames"], batches, levels=known["kept"], itemsize=itemsize
+        config,
+        known["video_tokens"],
+        known["audio_frames"],
+        passes=guidance.batches(together=together),
+        texts=guidance.texts(together=together),
+        levels=known["kept"],
+        itemsize=itemsize,
     )
 
 

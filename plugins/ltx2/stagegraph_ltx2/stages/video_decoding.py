@@ -35,8 +35,8 @@ class LTX2VideoDecodingStage:
     chunk_frames: int | None = param(
         default=None,
         ge=1,
-        help="Pixel frames that a layer works on at a time; fewer take less memory and more time. By default as many as "
-        "have 8 million pixels, 16 of 512 x 768. The result is the same.",
+        help="Pixel frames that a layer works on at a time; fewer take less memory and more time. By default as many "
+        "as have 8 million pixels, 16 of 512 x 768. The result is the same.",
     )
     tile_size: int = param(default=768, ge=128, multiple_of=32, help="Pixels: the most of a tile's height and width.")
     tile_overlap: int = param(default=64, ge=32, multiple_of=32, help="Pixels that neighbouring tiles both have.")

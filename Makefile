@@ -7,7 +7,7 @@ PROMPT ?= a red circle moves right on a blue background
 .PHONY: demo test check lint types floors schemas clean
 
 demo: .venv/demo
-	$(BIN)/stagegraph run ltx2/text-to-video -i prompt="$(PROMPT)" --set write.path=$(DEMO)
+	$(BIN)/stagegraph run ltx2/text-to-video -i prompt="$(PROMPT)" -o $(DEMO)
 
 test: .venv/test
 	$(BIN)/python -m pytest -n auto

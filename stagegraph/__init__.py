@@ -3,26 +3,33 @@
 The parts that most programs use. Start at `Graph` (Python), `load` (manifests) or `stage` (plugins).
 """
 
-from stagegraph.builder import Graph, constant, load
-from stagegraph.components import component, part
-from stagegraph.context import Cancellation, StageContext, derive_seed
-from stagegraph.errors import StagegraphError
-from stagegraph.executors.result import Run
-from stagegraph.executors.threads import Lanes
-from stagegraph.hookspecs import Check, hookimpl
-from stagegraph.manifest import Manifest
-from stagegraph.pool import Pool
-from stagegraph.registry import Registry
-from stagegraph.rules import param
-from stagegraph.stages import outputs, stage
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stagegraph.builder import Graph, constant, load
+    from stagegraph.components import component, part
+    from stagegraph.context import Cancellation, StageContext, derive_seed
+    from stagegraph.continuation import ContinuationState
+    from stagegraph.errors import StagegraphError
+    from stagegraph.executors.result import Run
+    from stagegraph.executors.threads import Lanes
+    from stagegraph.hookspecs import Check, hookimpl
+    from stagegraph.manifest import Manifest
+    from stagegraph.pool import Pool
+    from stagegraph.recordreaders import RecordReader
+    from stagegraph.registry import Registry
+    from stagegraph.rules import param
+    from stagegraph.stages import outputs, stage
 
 __all__ = [
     "Cancellation",
     "Check",
+    "ContinuationState",
     "Graph",
     "Lanes",
     "Manifest",
     "Pool",
+    "RecordReader",
     "Registry",
     "Run",
     "StageContext",
@@ -37,3 +44,35 @@ __all__ = [
     "part",
     "stage",
 ]
+
+#: Where each name comes from; imported when it is first asked for, so that a plugin does not wait for the executors.
+_HOMES = {
+    "builder": ("Graph", "constant", "load"),
+    "components": ("component", "part"),
+    "context": ("Cancellation", "StageContext", "derive_seed"),
+    "continuation": ("ContinuationState",),
+    "errors": ("StagegraphError",),
+    "executors.result": ("Run",),
+    "executors.threads": ("Lanes",),
+    "hookspecs": ("Check", "hookimpl"),
+    "manifest": ("Manifest",),
+    "pool": ("Pool",),
+    "recordreaders": ("RecordReader",),
+    "registry": ("Registry",),
+    "rules": ("param",),
+    "stages": ("outputs", "stage"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

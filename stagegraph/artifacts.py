@@ -53,6 +53,32 @@ class Codec:
         """What its artifacts are, and of which version: "media.frames/1"."""
         return f"{self.name}/{self.version}"
 
+    def write(self, value: Any) -> list[Chunk]:
+        """The bytes of a value, in pieces.
+
+        Raises:
+            ArtifactError: it fails, for whatever reason.
+        """
+        try:
+            return list(self.encode(value))
+        except ArtifactError:
+            raise
+        except Exception as error:
+            raise _no_codec(value, f"{self.name} failed: {type(error).__name__}: {error}") from error
+
+    def read(self, data: bytearray) -> Any:
+        """The value of some bytes.
+
+        Raises:
+            ArtifactError: it fails, for whatever reason.
+        """
+        try:
+            return self.decode(data)
+        except ArtifactError:
+            raise
+        except Exception as error:
+            raise _bad(self.form, f"{type(error).__name__}: {error}") from error
+
 
 @attrs.frozen
 class Artifact:
@@ -138,7 +164,7 @@ class Codecs:
     def _encode(self, value: Any, type_: Any, objects: dict[str, Sequence[Chunk]]) -> Any:
         codec = self._by_type.get(type(value))
         if codec is not None:
-            return _add(codec.name, codec.version, list(codec.encode(value)), objects)
+            return _add(codec.name, codec.version, codec.write(value), objects)
         if type(value) is list and any(type(item) in self._by_type for item in value):
             return [self._encode(item, _item_type(type_), objects) for item in value]
         return _add(_JSON, 1, [self._encode_plain(value, type_)], objects)
@@ -166,7 +192,7 @@ class Codecs:
         if artifact.version != version:
             reads = f"version {version}" if version is not None else "no such codec"
             raise _bad(f"{artifact.codec}/{artifact.version}", f"the installed plugins have {reads}")
-        return codec.decode(data) if codec is not None else _decode_plain(data, type_)
+        return codec.read(data) if codec is not None else _decode_plain(data, type_)
 
     def _text(self, value: Any) -> str:
         kind = type(value)
@@ -185,7 +211,7 @@ class Codecs:
             return f"{{{', '.join(f'{self._text(key)}: {self._text(item)}' for key, item in value.items())}}}"
         codec = self._by_type.get(kind)
         if codec is not None:
-            return f"{codec.form}:{digest_of(codec.encode(value))}"
+            return f"{codec.form}:{digest_of(codec.write(value))}"
         if attrs.has(kind):
             fields = (f"{field.name}={self._text(getattr(value, field.name))}" for field in attrs.fields(kind))
             return f"{kind.__module__}.{kind.__qualname__}({', '.join(fields)})"

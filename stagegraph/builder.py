@@ -25,26 +25,24 @@ from stagegraph import manifest as manifests
 from stagegraph import plan as plans
 from stagegraph.attempts import Retry
 from stagegraph.components import Residency
-from stagegraph.context import Cancellation
 from stagegraph.errors import Fault, GraphError, ManifestError, suggest
-from stagegraph.events import Listener
-from stagegraph.executors import serial, threads
-from stagegraph.executors.result import Run
-from stagegraph.executors.threads import Lanes
-from stagegraph.graph import INPUTS, Draft, Drafts, Input, Ref, bind, embed, read, to_manifest
+from stagegraph.graph import INPUTS, Draft, Drafts, Input, Ref, bind, embed, read, to_manifest, wrong_wires
 from stagegraph.graph import Graph as BoundGraph
 from stagegraph.manifest import Manifest, NodeDecl, Value
 from stagegraph.memory import fitted
 from stagegraph.plan import Plan
-from stagegraph.plugins import default_registry
-from stagegraph.pool import Pool
-from stagegraph.ports import REQUIRED, accepts, holds, list_of, type_name
+from stagegraph.ports import REQUIRED, Port, accepts, holds, list_of, type_name
 from stagegraph.record import summary
 from stagegraph.registry import BASIC_TYPES, Registry
 from stagegraph.stages import spec_of
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what runs a graph, and finds plugins, is imported when that is asked for
     from stagegraph.caching import Caching
+    from stagegraph.context import Cancellation
+    from stagegraph.events import Listener
+    from stagegraph.executors.result import Run
+    from stagegraph.executors.threads import Lanes
+    from stagegraph.pool import Pool
 
 
 @attrs.frozen
@@ -58,7 +56,7 @@ class Wire:
 class NodeHandle:
     """A node, or an embedded graph, of a graph that is being built; its outputs are attributes."""
 
-    def __init__(self, graph: Graph, name: str, kind: str, outputs: Mapping[str, Any]) -> None:
+    def __init__(self, graph: Graph, name: str, kind: str, outputs: Mapping[str, Port]) -> None:
         self._graph = graph
         self._name = name
         self._kind = kind
@@ -75,12 +73,12 @@ class NodeHandle:
         Raises:
             GraphError: an input that the stage does not have, that is fed already, or that takes another type.
         """
-        self._graph._wire(self._graph._drafts.nodes[self._name], inputs)
+        self._graph._wire(self._graph._growing().nodes[self._name], inputs)
 
     def __getattr__(self, port: str) -> Wire:
-        outputs: Mapping[str, Any] = self.__dict__["_outputs"]
+        outputs: Mapping[str, Port] = self.__dict__["_outputs"]
         if port in outputs:
-            return Wire(Ref(self._name, port), outputs[port])
+            return Wire(Ref(self._name, port), outputs[port].type)
         if port.startswith("__"):
             raise AttributeError(port)
         what = f'{self._name} ({self._kind}) has no output "{port}"'
@@ -95,8 +93,15 @@ Feed = Wire | NodeHandle | Value | list[Wire | NodeHandle | Value]
 
 
 def constant(value: Any) -> Value:
-    """A value to feed an input with: `g.add(stage, count=constant(3))`."""
-    return Value(value)
+    """A value to feed an input with, as it is now: `g.add(stage, count=constant(3))`."""
+    return Value(_copied(value))
+
+
+def _copied(value: Any) -> Any:
+    """Lists and dicts anew, what they hold as it is."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 class Graph:
@@ -111,6 +116,9 @@ class Graph:
     def __init__(self, name: str, description: str = "", *, registry: Registry | None = None) -> None:
         self._drafts = Drafts(name, description)
         self._registry = registry
+        self._numbers: dict[str, int] = {}
+        self._bound: BoundGraph | None = None
+        self._planned: Callable[[tuple[str, ...] | None, tuple[str, ...], tuple[str, ...]], Plan] | None = None
 
     @classmethod
     def from_manifest(cls, manifest: Manifest, registry: Registry | None = None) -> Graph:
@@ -119,11 +127,11 @@ class Graph:
         Raises:
             GraphError: it names or sets what does not exist; with every fault.
         """
-        registry = registry or default_registry()
+        registry = registry or _installed()
         graph = cls(manifest.name, manifest.description, registry=registry)
-        drafts, broken, faults = read(manifest, registry)
-        bind(drafts, locate=manifest.locate, broken=broken, faults=faults)
+        drafts, faults = read(manifest, registry)
         graph._drafts = drafts
+        graph._bound = bind(drafts, locate=manifest.locate, faults=faults)
         return graph
 
     @property
@@ -135,7 +143,7 @@ class Graph:
     def registry(self) -> Registry:
         """Where ids are looked up."""
         if self._registry is None:
-            self._registry = default_registry()
+            self._registry = _installed()
         return self._registry
 
     def input(self, name: str, type: Any, default: Any = REQUIRED, *, help: str = "") -> Wire:
@@ -147,7 +155,7 @@ class Graph:
         if known is None:
             basic = next((n for n, t in BASIC_TYPES.items() if t is type), None)
             registered = basic or self.registry.type_name(type) or ""
-            self._drafts.inputs[name] = Input(name, type, default, help, registered)
+            self._growing().inputs[name] = Input(name, type, default, help, registered)
         elif known.type != type:
             what = f"input {name} is declared as {type_name(known.type)} and as {type_name(type)}"
             raise GraphError(Fault("type_mismatch", what, fix="use one type, or another name"))
@@ -171,7 +179,7 @@ class Graph:
             The name, for `components=` of `add` where several components provide the same.
         """
         self._new("component", name, self._drafts.components)
-        self._drafts.components[name] = component
+        self._growing().components[name] = component
         if residency is not None:
             self._drafts.residency[name] = residency
         return name
@@ -208,19 +216,23 @@ class Graph:
             GraphError: the stage is unknown, the name is taken, or a wire does not fit.
         """
         if isinstance(stage, Graph):
+            given = {"params": params, "when": when, "map": tuple(map), "timeout": timeout, "retry": retry}
+            for setting in (setting for setting, value in given.items() if value not in (None, {}, ())):
+                what = f"a node that is a graph has no {setting} of its own"
+                raise GraphError(Fault("invalid_value", what, fix=f"give {setting} to its nodes"))
             return self._embed(stage, name or self._free_name(stage.name.rpartition("/")[2]), components, inputs)
         instance = self._instance(stage, name, params or {})
         spec = spec_of(instance)
         if name is None:
             name = self._free_name(spec.id.rpartition(".")[2])
         self._new("node", name, self._drafts.nodes, self._drafts.subgraphs)
-        draft = Draft(name, spec, instance, components=dict(components or {}), map=tuple(map))
+        draft = Draft(name, spec, instance, components=dict(components or ()), map=tuple(map))
         draft.timeout, draft.retry = timeout, retry
         self._wire(draft, inputs)
         if when is not None:
-            draft.when = str(self._as_wire(when).ref)
-        self._drafts.nodes[name] = draft
-        return self.node(name)
+            draft.when = self._source(when)[0]
+        self._growing().nodes[name] = draft
+        return self._handle(draft)
 
     def node(self, name: str) -> NodeHandle:
         """A node that was added before, or that came with a manifest."""
@@ -228,26 +240,43 @@ class Graph:
         if draft is None:
             fix = suggest(name, self._drafts.nodes)
             raise GraphError(Fault("unknown_node", f'{self.name} has no node "{name}"', fix=fix))
-        spec = draft.spec
-        types = {port: list_of(p.type) if draft.map else p.type for port, p in spec.outputs.items()}
-        return NodeHandle(self, name, spec.id, types)
+        return self._handle(draft)
 
     def output(self, name: str, value: Wire | NodeHandle) -> None:
         """Declare a result of the graph."""
         self._new("output", name, self._drafts.outputs)
-        self._drafts.outputs[name] = str(self._as_wire(value).ref)
+        self._growing().outputs[name] = self._source(value)[0]
 
     def bind(self) -> BoundGraph:
-        """The graph, checked and frozen.
+        """The graph, checked and frozen; the same until this one grows.
 
         Raises:
             GraphError: with every fault.
         """
-        return bind(self._drafts)
+        if self._bound is None:
+            self._bound = bind(self._drafts)
+        return self._bound
 
-    def plan(self, outputs: Iterable[str] | None = None, *, memory: str | int | None = None) -> Plan:
-        """What a run would do; the arguments are those of `run`."""
-        return fitted(plans.make(self.bind(), outputs), memory)
+    def plan(
+        self,
+        outputs: Iterable[str] | None = None,
+        given: Iterable[str] = (),
+        fresh: Iterable[str] = (),
+        *,
+        memory: str | int | None = None,
+    ) -> Plan:
+        """What a run would do; made once for the same arguments, which are those of `run`, until the graph grows.
+
+        Raises:
+            GraphError: the graph cannot run.
+            PlanError: an output, port or node that the graph does not have, or no output at all.
+            FitError: it takes more memory than is given.
+        """
+        graph = self.bind()
+        if self._planned is None:
+            self._planned = functools.lru_cache(maxsize=8)(functools.partial(plans.make, graph))
+        made = self._planned(None if outputs is None else tuple(outputs), tuple(given), tuple(fresh))
+        return fitted(made, memory)
 
     def run(
         self,
@@ -280,8 +309,10 @@ class Graph:
             on_event, pool, directory, cancellation, caching: as `executors.serial.run`.
             inputs: the graph's inputs by name.
         """
+        from stagegraph.executors import serial, threads
+
         given, inputs = given or {}, {**(values or {}), **inputs}
-        plan = fitted(plans.make(self.bind(), outputs, given, fresh), memory, pooled=pool is not None)
+        plan = fitted(self.plan(outputs, given, fresh), memory, pooled=pool is not None)
         options: dict[str, Any] = {"given": given, "on_event": on_event, "pool": pool}
         options |= {"directory": directory, "cancellation": cancellation, "caching": caching}
         if lanes is None:
@@ -294,6 +325,9 @@ class Graph:
         Cancelling the task cancels the run, and waits until its running stages have looked.
         """
         import asyncio  # as long to import as the rest of the engine
+
+        from stagegraph.context import Cancellation
+        from stagegraph.executors.threads import Lanes
 
         cancellation = options.pop("cancellation", None) or Cancellation()
         call = functools.partial(self.run, lanes=lanes or Lanes(), cancellation=cancellation, **options)
@@ -330,7 +364,7 @@ class Graph:
         if isinstance(stage, str):
             name = name or stage.partition("@")[0].rpartition(".")[2]
             node = NodeDecl(stage=stage, params=dict(params))
-            drafts, _, faults = read(
+            drafts, faults = read(
                 Manifest(stagegraph=manifests.VERSION, name=self.name, nodes={name: node}), self.registry
             )
             if faults:
@@ -341,74 +375,112 @@ class Graph:
             raise GraphError(Fault("invalid_stage", what, fix="give an instance: g.add(Stage(param=...))"))
         return stage() if isinstance(stage, type) else stage
 
+    def _growing(self) -> Drafts:
+        """The drafts, to be added to: what was bound and planned before is no longer this graph."""
+        self._bound = self._planned = None
+        return self._drafts
+
+    def _handle(self, draft: Draft) -> NodeHandle:
+        outputs = draft.spec.outputs
+        if draft.map:
+            outputs = {name: Port(name, list_of(port.type)) for name, port in outputs.items()}
+        return NodeHandle(self, draft.name, draft.spec.id, outputs)
+
     def _free_name(self, name: str) -> str:
-        taken = self._drafts.nodes
-        return name if name not in taken else next(n for i in range(2, 10**6) if (n := f"{name}_{i}") not in taken)
+        """The name, or with the first number from 2 on that is free."""
+        free, taken = name, (self._drafts.nodes, self._drafts.subgraphs)
+        while any(free in names for names in taken):
+            self._numbers[name] = self._numbers.get(name, 1) + 1
+            free = f"{name}_{self._numbers[name]}"
+        return free
 
     def _new(self, what: str, name: str, *taken: Mapping[str, Any]) -> None:
-        if any(name in names for names in taken):
-            raise GraphError(
-                Fault("invalid_name", f'{self.name} already has the {what} "{name}"', fix="use another name")
-            )
+        for names in taken:
+            if name in names:
+                what = f'{self.name} already has the {what} "{name}"'
+                raise GraphError(Fault("invalid_name", what, fix="use another name"))
 
     def _embed(
         self, graph: Graph, name: str, components: Mapping[str, str] | None, inputs: Mapping[str, Feed]
     ) -> NodeHandle:
         self._new("node", name, self._drafts.nodes, self._drafts.subgraphs)
-        for port, value in inputs.items():
-            if port in graph._drafts.inputs:
-                self._check(f"{name}.{port}", graph._drafts.inputs[port].type, value)
-        wires = {port: self._written(value) for port, value in inputs.items()}
-        embed(self._drafts, name, graph._drafts, wires, components)
+        known = graph._drafts.inputs
+        wires = {
+            port: self._written(value, known[port].type if port in known else Any, name, port)
+            for port, value in inputs.items()
+        }
+        faults = [fault for _, fault in wrong_wires(name, graph._drafts, wires)]
+        if faults:
+            raise GraphError(*faults)
         bound = graph.bind()
-        return NodeHandle(self, name, graph.name, {out: bound.output_type(ref) for out, ref in bound.outputs.items()})
+        embed(self._growing(), name, graph._drafts, wires, components)
+        outputs = {out: Port(out, bound.output_type(ref)) for out, ref in bound.outputs.items()}
+        return NodeHandle(self, name, graph.name, outputs)
 
     def _wire(self, draft: Draft, inputs: Mapping[str, Feed]) -> None:
         for port, value in inputs.items():
             declared = draft.spec.inputs.get(port)
-            if declared is None:
-                what = f'{draft.name} ({draft.spec.id}) has no input "{port}"'
-                is_param = port in draft.spec.params
-                fix = f"{port} is a param: give it to the stage" if is_param else suggest(port, draft.spec.inputs)
-                raise GraphError(Fault("unknown_port", what, fix=fix))
-            if port in draft.wires:
-                what = f"the input {port} of node {draft.name} is fed from two places"
-                why = f"{draft.wires[port]} and {self._written(value)}"
-                raise GraphError(Fault("duplicate_producer", what, why=why))
-            if isinstance(value, list) and not declared.variadic:
-                what = f"the input {port} of node {draft.name} is fed from {len(value)} places"
-                raise GraphError(Fault("duplicate_producer", what, why="it takes one value"))
+            if declared is None or port in draft.wires or (isinstance(value, list) and not declared.variadic):
+                raise GraphError(self._refused(draft, port, value))
             wanted = list_of(declared.type) if port in draft.map else declared.type
-            self._check(f"{draft.name}.{port}", wanted, value)
-            draft.wires[port] = self._written(value)
+            draft.wires[port] = self._written(value, wanted, draft.name, port)
 
-    def _check(self, target: str, wanted: Any, value: Feed) -> None:
-        for part in value if isinstance(value, list) else [value]:
-            if isinstance(part, Value):
-                continue  # read by its type when the graph is bound
-            wire = self._as_wire(part)
-            if not accepts(wanted, wire.type):
-                what = f"{wire.ref} is {type_name(wire.type)}, but {target} takes {type_name(wanted)}"
-                raise GraphError(Fault("type_mismatch", what))
+    def _refused(self, draft: Draft, port: str, value: Feed) -> Fault:
+        """Why an input cannot be fed."""
+        spec = draft.spec
+        if port not in spec.inputs:
+            what = f'{draft.name} ({spec.id}) has no input "{port}"'
+            is_param = port in spec.params
+            fix = f"{port} is a param: give it to the stage" if is_param else suggest(port, spec.inputs)
+            return Fault("unknown_port", what, fix=fix)
+        if port in draft.wires:
+            what = f"the input {port} of node {draft.name} is fed from two places"
+            return Fault("duplicate_producer", what, why=f"{draft.wires[port]} and {self._told(value)}")
+        places = len(value) if isinstance(value, list) else 1
+        what = f"the input {port} of node {draft.name} is fed from {places} places"
+        return Fault("duplicate_producer", what, why="it takes one value")
 
-    def _written(self, value: Feed) -> Any:
+    def _written(self, value: Feed, wanted: Any, node: str, port: str) -> Any:
+        """What feeds an input, as drafts have it, when it is of the type that the input takes."""
         if isinstance(value, list):
-            return [self._written(part) for part in value]
-        return value if isinstance(value, Value) else str(self._as_wire(value).ref)
+            return [self._written_one(part, wanted, node, port) for part in value]
+        return self._written_one(value, wanted, node, port)
 
-    def _as_wire(self, value: Any) -> Wire:
+    def _written_one(self, value: Wire | NodeHandle | Value, wanted: Any, node: str, port: str) -> str | Value:
+        if isinstance(value, Value):
+            return value  # read by its type when the graph is bound
+        source, given = self._source(value)
+        if wanted is not given and not accepts(wanted, given):
+            what = f"{source} is {type_name(given)}, but {node}.{port} takes {type_name(wanted)}"
+            raise GraphError(Fault("type_mismatch", what))
+        return source
+
+    def _told(self, value: Feed) -> Any:
+        if isinstance(value, list):
+            return [self._told(part) for part in value]
+        return value if isinstance(value, Value) else self._source(value)[0]
+
+    def _source(self, value: Any) -> tuple[str, Any]:
+        """The reference to what flows, and its type."""
         if isinstance(value, Wire):
-            return value
+            return str(value.ref), value.type
         if isinstance(value, NodeHandle):
             outputs = value._outputs
             if len(outputs) == 1:
-                return Wire(Ref(value.name, next(iter(outputs))), next(iter(outputs.values())))
+                (port,) = outputs
+                return f"{value._name}.{port}", outputs[port].type
             what = f"{value.name} ({value._kind}) has {len(outputs) or 'no'} outputs, so name one"
             fix = " or ".join(f"{value.name}.{port}" for port in outputs)
             raise GraphError(Fault("ambiguous_port", what, fix=f"use {fix}" if fix else ""))
         what = f"{value!r} is not something that flows"
         fix = "wire a g.input(...), the output of a node or constant(...); set params on the stage"
         raise GraphError(Fault("invalid_type", what, fix=fix))
+
+
+def _installed() -> Registry:
+    from stagegraph.plugins import default_registry
+
+    return default_registry()
 
 
 def load(name: str | Path, registry: Registry | None = None) -> Graph:
@@ -418,7 +490,7 @@ def load(name: str | Path, registry: Registry | None = None) -> Graph:
         ManifestError: it cannot be found or read.
         GraphError: it names or sets what does not exist.
     """
-    registry = registry or default_registry()
+    registry = registry or _installed()
     return Graph.from_manifest(find(name, registry), registry)
 
 

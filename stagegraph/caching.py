@@ -26,10 +26,11 @@ import attrs
 
 from stagegraph.artifacts import Codecs
 from stagegraph.errors import ArtifactError, Fault, StoreError
+from stagegraph.events import Event, as_dict
 from stagegraph.keys import Identities, Keyless, KeyMaker, NodeKey
 from stagegraph.plan import Step
 from stagegraph.record import Recorder
-from stagegraph.store import Also, Store
+from stagegraph.store import Also, Entry, Store
 from stagegraph.store.runs import FRESH, NodeRow, Outcome, RunLog, StoredRun, begin
 
 
@@ -41,7 +42,8 @@ class RunCache:
         codecs: write and read values.
         components: the components of the graph, by name.
         log: of the run; without one nothing is recorded of it.
-        on_warning: told about stored values that could not be used; they are made again.
+        on_warning: told about stored values that could not be used, which are made again, and about what could not be
+            written down, without which the run goes on.
     """
 
     def __init__(
@@ -58,18 +60,41 @@ class RunCache:
         self._keys = KeyMaker(codecs, components)
         self._log = log
         self._on_warning = on_warning
+        self._is_deaf = False
+        self._unusable: set[str] = set()
         self._with_checkpoint: set[str] = set()
         self._lock = threading.Lock()
 
-    def told(self, event: Mapping[str, Any]) -> None:
-        """Keep an event of the run."""
-        if self._log is not None:
-            self._log.event(event)
+    @property
+    def recorded(self) -> bool:
+        """Whether anything is kept of the run itself."""
+        return self._log is not None
 
-    def finish(self, record: Mapping[str, Any]) -> None:
+    def told(self, event: Event) -> None:
+        """Keep an event of the run."""
+        if self._log is None:
+            return
+        try:
+            self._log.event(as_dict(event))
+        except StoreError as error:
+            if not self._is_deaf:  # else the warning, which is an event too, would be followed by another
+                self._is_deaf = True
+                self._on_warning(error.faults[0])
+
+    def finish(self, recorder: Recorder) -> None:
         """Keep how the run ended."""
+        if self._log is None:
+            return
+        try:
+            self._log.finish(recorder.record().as_dict())
+        except StoreError as error:
+            self._on_warning(error.faults[0])
+
+    def close(self) -> None:
+        """Let go of the run, after its last event."""
         if self._log is not None:
-            self._log.finish(record)
+            self._log.close()
+            self._log = None
 
     def input_key(self, value: Any) -> str | None:
         """What a value is known by: its content. None if it has no codec."""
@@ -97,22 +122,31 @@ class RunCache:
     def fetch(self, step: Step, key: NodeKey | Keyless) -> tuple[Any, ...] | None:
         """The values of the output ports; None if the stage has to run."""
         name = self._name(step, key)
-        entry = self._store.get(name) if name is not None else None
+        entry = self._entry(name)
         if entry is None:
             return None
         try:
             values = self._codecs.unbundle(entry.trees, entry.objects, _types(step))
         except ArtifactError as error:
-            self._on_warning(error.faults[0])
+            self._refuse(name, error.faults[0])
             return None
         if self._log is not None:
             self._log.reused(self._row(step, key, "reused", name))
         return values
 
     def has(self, step: Step, key: NodeKey | Keyless) -> bool:
-        """Whether `fetch` would find something; its content is not looked at."""
+        """Whether `fetch` would find something; its content is not looked at.
+
+        What could not be used once is not there for this run, so that it does not look for it again and again.
+        """
         name = self._name(step, key)
-        return name is not None and self._store.has(name)
+        if name is None or name in self._unusable:
+            return False
+        try:
+            return self._store.has(name)
+        except StoreError as error:
+            self._refuse(name, error.faults[0])
+            return False
 
     def left_out(self, step: Step, key: NodeKey | Keyless | None) -> None:
         """Record a node that nothing had to read, because what would have was reused."""
@@ -149,6 +183,7 @@ class RunCache:
         row = self._row(step, key, "ran", name if bundle else None, note, seconds, peak_bytes)
         if bundle is not None and name is not None:
             self._store.put(name, bundle.trees, bundle.objects, self._recording(row))
+            self._unusable.discard(name)
         elif self._log is not None:
             self._log.record(row)
         self._forget_checkpoint(name)
@@ -183,7 +218,7 @@ class RunCache:
     def latest_checkpoint(self, step: Step, key: NodeKey | Keyless) -> tuple[int, Any] | None:
         """The number and the value of the checkpoint of a node that did not come to its end; None if there is none."""
         name = self._name(step, key)
-        entry = self._store.get(_checkpoint(name)) if name is not None else None
+        entry = self._entry(_checkpoint(name)) if name is not None else None
         if entry is None or name is None:
             return None
         with self._lock:
@@ -194,6 +229,23 @@ class RunCache:
         except ArtifactError as error:
             self._on_warning(error.faults[0])
             return None
+
+    def _entry(self, name: str | None) -> Entry | None:
+        """What is stored; a warning, and None, if it is damaged or the store cannot be read."""
+        try:
+            found = self._store.get(name) if name is not None else None
+        except StoreError as error:
+            found = error.faults[0]
+        if isinstance(found, Fault):
+            self._refuse(name, found)
+            return None
+        return found
+
+    def _refuse(self, name: str | None, fault: Fault) -> None:
+        """Do without what is stored."""
+        if name is not None:
+            self._unusable.add(name)
+        self._on_warning(fault)
 
     def _forget_checkpoint(self, name: str | None) -> None:
         with self._lock:
@@ -267,30 +319,42 @@ class Caching:
     Attributes:
         store: where outputs are kept.
         codecs: write and read values.
-        recorded: whether each run is recorded as well, in its folder and in the index of the store.
+        recorded: whether each run is recorded as well, in the store.
         resumed: a run to go on with, under its own id, in place of a new one.
+        optional: whether a run goes on without, with a warning, if it cannot be recorded.
     """
 
     store: Store
     codecs: Codecs
     recorded: bool = True
     resumed: StoredRun | None = None
+    optional: bool = False
 
     def begin(
-        self, recorder: Recorder, inputs: Mapping[str, Any], folder: Callable[[], Path], warn: Callable[[Fault], None]
-    ) -> RunCache:
-        """The cache of a run that begins now.
+        self, recorder: Recorder, inputs: Mapping[str, Any], folder: Path, warn: Callable[[Fault], None]
+    ) -> RunCache | None:
+        """The cache of a run that begins now; None if the run is to do without.
 
         Args:
             recorder: of the run.
             inputs: the values of the graph's inputs.
-            folder: gives the run's own folder.
+            folder: the run's own, where its stages write; it need not be there.
             warn: told about stored values that could not be used.
+
+        Raises:
+            StoreError: the run cannot be recorded, or not be taken up. Once it has begun, no failure of the store
+                stops it.
         """
         graph = recorder.plan.graph
         log = self.resumed.take_up() if self.resumed is not None else None
         if log is None and self.recorded:
             types = {name: input.type for name, input in graph.inputs.items()}
             record = recorder.record().as_dict()
-            log = begin(self.store, self.codecs, record, inputs, types, folder())
+            try:
+                log = begin(self.store, self.codecs, record, inputs, types, folder)
+            except StoreError as error:
+                if not self.optional:
+                    raise
+                warn(error.faults[0])
+                return None
         return RunCache(self.store, self.codecs, graph.components, log, on_warning=warn)

@@ -14,7 +14,7 @@ asks for that type is lent it::
             '''Turns text into features.'''
             return load(self.path, "encoder")
 
-Optional methods, none of which loads anything but the last two:
+Optional methods, none of which loads anything but the last three:
 
 - `check(parts)` yields a `Fault` for each thing that is wrong;
 - `fingerprint()` gives the identity of the weights;
@@ -28,8 +28,14 @@ Optional methods, none of which loads anything but the last two:
 - `lighter()` gives settings with which its parts take less memory, each with a few words on what they change;
 - `free_memory()` gives the bytes that are free now where parts are loaded to, None if it does not know;
 - `peak_memory()` gives the most bytes in use there since it was last called;
+- `serve()` and `dismiss()`, of a component with a param `nproc`: see below;
 - `offload(part, value)` moves a part out of the device's memory and gives what `restore(part, kept)` turns into the
   part again.
+
+A component with a param `nproc` has parts that so many processes share, each with a device of its own; `stagegraph run
+--nproc N` sets it. As a rule it starts them itself where it loads such a part. If a launcher such as torchrun started
+them together (`stagegraph.ranks`), rank 0 runs the graph and calls `dismiss()` when it is done; the others call
+`serve()`, which returns then.
 """
 
 from __future__ import annotations
@@ -42,7 +48,7 @@ from typing import Any, Literal, TypeVar, cast, dataclass_transform
 
 import attrs
 
-from stagegraph.errors import Fault, GraphError
+from stagegraph.errors import ComponentError, Fault, GraphError, StagegraphError
 from stagegraph.rules import param
 
 T = TypeVar("T")
@@ -128,9 +134,26 @@ def component_spec_of(component: Any) -> ComponentSpec:
 
 
 def fingerprint_of(component: Any) -> str:
-    """The identity of what a component would load; empty if it does not say."""
+    """The identity of what a component would load; empty if it does not say.
+
+    Raises:
+        ComponentError: it cannot be told, because files are missing or cannot be read.
+    """
     method = getattr(component, "fingerprint", None)
-    return str(method()) if method is not None else ""
+    try:
+        return str(method()) if method is not None else ""
+    except StagegraphError:
+        raise
+    except Exception as error:
+        kind = component_spec_of(component).kind
+        what = f"the fingerprint of {kind} cannot be told: {type(error).__name__}: {error}"
+        raise ComponentError(Fault("component_failed", what)) from error
+
+
+def cache_facts_of(component: Any) -> dict[str, str] | None:
+    """What changes its results beside the weights, as it says: number format, kind of device; None if it does not."""
+    method = getattr(component, "cache_facts", None)
+    return {name: str(fact) for name, fact in method().items()} if method is not None else None
 
 
 def part_facts_of(component: Any, part: str) -> Mapping[str, Any]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stagegraph.errors import Cancelled, Fault, TimedOut
+
+if TYPE_CHECKING:
+    import random
 
 
 class Cancellation:
@@ -180,6 +181,8 @@ class StageContext:
 
     def generator(self, seed: int, *purpose: str) -> random.Random:
         """A generator of its own for each (seed, purpose); see `derive_seed`."""
+        import random
+
         return random.Random(derive_seed(seed, *purpose))
 
 
@@ -189,5 +192,7 @@ def derive_seed(seed: int, *purpose: str) -> int:
     The first 8 bytes, big-endian and without the top bit, of SHA-256 over the decimal seed and the purposes, each
     followed by a NUL byte. Give it to `torch.Generator().manual_seed(...)` or `numpy.random.default_rng(...)`.
     """
+    import hashlib  # OpenSSL takes as long to load as the rest of this module
+
     text = "".join(f"{part}\0" for part in (seed, *purpose))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1

@@ -7,7 +7,9 @@
     │   ├── ManifestError                the file: syntax, unknown keys, wrong types
     │   ├── GraphError                   the graph: names, types, wiring, params
     │   ├── PlanError                    the request: an output nobody makes
-    │   └── InputError                   the values given to a run
+    │   ├── InputError                   the values given to a run
+    │   │   └── ContinuationError            the state of another segment that does not say what it must; a ValueError
+    │   └── RecordError                  a run record: absent, damaged, or of what is not here any more
     ├── MissingError                3    something to install or to download
     │   ├── PluginError                  a plugin that is absent or broken
     │   └── ComponentError               weights or libraries that a component needs
@@ -24,7 +26,6 @@ An error carries one or more `Fault` values, so that a console, a log and a JSON
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Iterable
 from typing import Any
@@ -41,6 +42,11 @@ CODES: dict[str, str] = {
     "missing_key": "a key that this place requires",
     "invalid_type": "a value of the wrong type",
     "invalid_value": "a value of the right type outside its allowed range",
+    "invalid_json": "bytes that are not one JSON value in UTF-8",
+    "duplicate_key": "a key that appears twice",
+    "unknown_kind": "a continuation state of a kind that is not read here",
+    "unknown_blob": "this owner has no such blob",
+    "bad_blob": "a blob is not what was put",
     "invalid_name": "a name that cannot be used in references",
     "invalid_stage": "a stage, component or output declaration that cannot be used",
     "unknown_manifest": "no file and no shipped manifest has this name",
@@ -64,6 +70,7 @@ CODES: dict[str, str] = {
     "missing_component": "a stage needs a component that no component of the graph provides",
     "ambiguous_component": "several components of the graph provide what a stage needs",
     "cycle": "nodes that wait for each other",
+    "missing_library": "a library that a place of blobs needs is not installed",
     "plugin_import": "a plugin that fails to import",
     "plugin_invalid": "a plugin that does not follow the hook specifications",
     "plugin_conflict": "two plugins that register one name",
@@ -85,6 +92,14 @@ CODES: dict[str, str] = {
     "store_corrupt": "the store holds something else than was put into it",
     "unknown_run": "the store knows no run of this name",
     "ambiguous_run": "several runs have names that begin so",
+    "no_record": "a file that carries no run record, or of a kind that carries none",
+    "bad_record": "a run record that is no JSON, or not of the structure of one",
+    "record_remains": "a text of the run record is still in the file after it was removed",
+    "weights_changed": "the weights are others than those of the recorded run",
+    "stage_changed": "a stage is of another version than in the recorded run, which cannot be brought to it",
+    "values_given": "the recorded run was given values of nodes, which the record does not hold",
+    "untrusted_path": "a file that only the record says to write",
+    "no_writer": "no node of the run, or more than one, writes the file that a path is given for",
     "cancelled": "the run was cancelled",
 }
 
@@ -182,6 +197,17 @@ class InputError(UsageError):
     """Values given to a run that the graph does not accept."""
 
 
+class ContinuationError(InputError, ValueError):
+    """A continuation state that cannot be read, or cannot be written.
+
+    `where` of each fault is the path in the state: "payload.video.frames_b64[3]".
+    """
+
+
+class RecordError(UsageError):
+    """A run record that cannot be read, or whose run cannot be made again as it was."""
+
+
 class MissingError(StagegraphError):
     """Something must be installed or downloaded first."""
 
@@ -250,7 +276,15 @@ class Cancelled(StagegraphError):
 def suggest(name: str, known: Iterable[str]) -> str:
     """`did you mean "…"?` for the nearest of the known names, else the list of them, else an empty text."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if near:
-        return f'did you mean "{near[0]}"?'
+    near = nearest(name, names)
+    if near is not None:
+        return f'did you mean "{near}"?'
     return f"use one of: {', '.join(names)}" if names else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant, if there is one."""
+    import difflib
+
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    return near[0] if near else None

@@ -14,6 +14,14 @@ A stage may have five more methods, none of which loads anything::
 gives the bytes of the device that a call takes beside what it is lent: those that it needs, or those and the most that
 it takes where there are more; None if it cannot tell. `lighter` gives settings with which it takes less, the cheapest
 first, each with a few words on what they change.
+
+A value that is there tells its own facts, if its class has a property `facts`, by the same names::
+
+    @property
+    def facts(self) -> Facts:
+        return {"height": self.height, "width": self.width}
+
+So the conformance suite (`stagegraph.testing`) can hold what a stage foretells against what it makes.
 """
 
 from __future__ import annotations
@@ -54,6 +62,12 @@ def facts_of(stage: Any, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
     method = getattr(stage, "facts", None)
     known: Mapping[str, Facts] = method(inputs) if method is not None else {}
     return known
+
+
+def facts_of_value(value: Any) -> Facts | None:
+    """What a value that is there tells of itself; None if its class has no `facts`."""
+    told: Facts | None = getattr(value, "facts", None) if hasattr(type(value), "facts") else None
+    return told
 
 
 def memory_of(stage: Any, inputs: Mapping[str, Facts]) -> tuple[int, int] | None:

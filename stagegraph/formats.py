@@ -15,9 +15,9 @@ from typing import Any, Final
 import attrs
 
 from stagegraph import yaml
+from stagegraph.document import Document
 from stagegraph.errors import Fault, ManifestError
 from stagegraph.serde import describe
-from stagegraph.yaml import Document
 
 #: Plain data of format n to plain data of format n + 1.
 Step = Callable[[Mapping[str, Any]], Mapping[str, Any]]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
 from stagegraph.errors import Fault, UsageError, suggest
+from stagegraph.graph import INPUTS
 from stagegraph.keys import Change, difference
+from stagegraph.manifest import Manifest, NodeDecl, Value
+from stagegraph.record import RunRecord
 from stagegraph.store import Store
 from stagegraph.store import runs as stored
 from stagegraph.store.runs import NodeRow
@@ -86,16 +90,58 @@ def explain(store: Store, run: str, node: str) -> Explanation:
     return attrs.evolve(told, why=f"its key is the same, but its outputs were not in the store: {note}")
 
 
-def differences(store: Store, first: str, second: str) -> Differences:
-    """In what the second run differs from the first.
+def differences(then: Mapping[str, NodeRow], now: Mapping[str, NodeRow]) -> Differences:
+    """In what the second of two runs differs from the first; `rows_of_run` and `rows_of_record` give their nodes."""
+    both = [node for node in now if node in then]
+    removed, added = (node for node in then if node not in now), (node for node in now if node not in then)
+    return Differences(_causes(both, then, now), tuple(removed), tuple(added))
+
+
+def rows_of_run(store: Store, run: str) -> dict[str, NodeRow]:
+    """The nodes of a run of the store.
 
     Raises:
         UsageError: there is no such run.
     """
-    then, now = ({row.node: row for row in stored.nodes(store, stored.find(store, id).id)} for id in (first, second))
-    both = [node for node in now if node in then]
-    removed, added = (node for node in then if node not in now), (node for node in now if node not in then)
-    return Differences(_causes(both, then, now), tuple(removed), tuple(added))
+    return {row.node: row for row in stored.nodes(store, stored.find(store, run).id)}
+
+
+def rows_of_record(record: RunRecord, manifest: Manifest) -> dict[str, NodeRow]:
+    """The nodes of a run as far as its record tells of them; `manifest` is that of the record."""
+    versions = {f"versions.{name}": version for name, version in record.versions.items()}
+    return {
+        name: NodeRow(name, "ran", "", None, {**_ingredients(name, node, manifest, record), **versions})
+        for name, node in manifest.nodes.items()
+    }
+
+
+def _ingredients(name: str, node: NodeDecl, manifest: Manifest, record: RunRecord) -> dict[str, str]:
+    """What a node depends on, by the names that keys have."""
+    found = {"stage": node.stage, **{f"params.{param}": _text(value) for param, value in node.params.items()}}
+    for port, wire in node.inputs.items():
+        for index, part in enumerate(wire if isinstance(wire, list) else [wire]):
+            found[f"inputs.{port}[{index}]" if isinstance(wire, list) else f"inputs.{port}"] = _wire(part, record)
+    for lent in sorted(set(node.components.values()) & manifest.components.keys()):
+        component = manifest.components[lent]
+        told = {"kind": component.kind, "fingerprint": record.components.get(lent, ""), **record.facts.get(lent, {})}
+        told |= {f"params.{param}": _text(value) for param, value in component.params.items()}
+        found |= {f"components.{lent}.{fact}": text for fact, text in told.items()}
+    brought = {port.partition(".")[2]: value for port, value in record.given.items() if port.startswith(f"{name}.")}
+    found |= {f"given.{port}": _text(value) for port, value in brought.items()}
+    found |= {"when": str(node.when)} if node.when is not True else {}
+    return found | ({"for each": ", ".join(node.map)} if node.map else {})
+
+
+def _wire(wire: str | Value, record: RunRecord) -> str:
+    """What flows in: the value, where the record has it."""
+    if isinstance(wire, Value):
+        return _text(wire.value)
+    node, _, port = wire.partition(".")
+    return _text(record.inputs.get(port)) if node == INPUTS else wire
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def _feeding(node: str, rows: Mapping[str, NodeRow]) -> list[str]:

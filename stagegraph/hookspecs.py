@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import typer
 
     from stagegraph.artifacts import Codec
+    from stagegraph.continuation import ContinuationCodec
+    from stagegraph.recordreaders import RecordReader
 
 hookspec = pluggy.HookspecMarker("stagegraph")
 hookimpl = pluggy.HookimplMarker("stagegraph")
@@ -50,6 +52,11 @@ def stagegraph_codecs() -> Iterable[Codec]:  # type: ignore[empty-body]
 
 
 @hookspec
+def stagegraph_continuations() -> Iterable[ContinuationCodec]:  # type: ignore[empty-body]
+    """Give the codecs of what crosses from one segment of a video to the next, one a kind: "ltx2.v1"."""
+
+
+@hookspec
 def stagegraph_stages() -> Iterable[Any]:  # type: ignore[empty-body]
     """Give the stages: classes and functions decorated with `stage`."""
 
@@ -62,6 +69,11 @@ def stagegraph_components() -> Iterable[type]:  # type: ignore[empty-body]
 @hookspec
 def stagegraph_manifests() -> Mapping[str, Path]:  # type: ignore[empty-body]
     """Give shipped manifests by name: {"ltx2/text-to-video": path}; `stagegraph run NAME` finds them."""
+
+
+@hookspec
+def stagegraph_record_readers() -> Iterable[RecordReader]:  # type: ignore[empty-body]
+    """Give the kinds of files that carry run records: `rerun`, `diff` and `strip` read them, by the file's ending."""
 
 
 @hookspec

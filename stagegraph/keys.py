@@ -26,7 +26,7 @@ from typing import Any, Final
 import attrs
 
 from stagegraph.artifacts import Codecs
-from stagegraph.components import component_spec_of, fingerprint_of
+from stagegraph.components import cache_facts_of, component_spec_of, fingerprint_of
 from stagegraph.errors import ArtifactError
 from stagegraph.plan import Step
 from stagegraph.record import versions_of
@@ -168,9 +168,9 @@ class KeyMaker:
         yield "kind", f"{spec.kind}@{spec.version}"
         yield "code", _code_of(_package_of(type(component)), type(component).__module__)
         yield "fingerprint", fingerprint
-        told = getattr(component, "cache_facts", None)
+        told = cache_facts_of(component)
         if told is not None:
-            yield from ((fact, str(value)) for fact, value in told().items())
+            yield from told.items()
         else:
             for param in spec.params:
                 what = f"param {param} of component {name}"

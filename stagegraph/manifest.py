@@ -20,14 +20,14 @@ from typing import Any, Final, Literal, cast
 
 import attrs
 
-from stagegraph import yaml
 from stagegraph.attempts import Retry
 from stagegraph.components import Residency
+from stagegraph.document import Document
 from stagegraph.errors import Fault, Location, ManifestError, suggest
 from stagegraph.ports import REQUIRED
 from stagegraph.rules import param
 from stagegraph.serde import Path as DataPath
-from stagegraph.serde import StructureError, Text, dotted, structure, unstructure
+from stagegraph.serde import StructureError, Text, describe, dotted, structure, unstructure
 
 #: The manifest format that this release reads and writes.
 VERSION: Final = 1
@@ -95,8 +95,8 @@ class NodeDecl:
     def __attrs_post_init__(self) -> None:
         if bool(self.stage) == bool(self.graph):
             raise ValueError("a node names either a stage or a graph")
-        for name in ("params", "map", "timeout", "retry"):
-            if self.graph and getattr(self, name):
+        for name in ("params", "when", "map", "timeout", "retry"):
+            if self.graph and getattr(self, name) not in ({}, True, (), None):
                 raise ValueError(f"a node that is a graph has no {name} of its own")
 
 
@@ -115,7 +115,7 @@ class Manifest:
     components: dict[str, ComponentDecl] = attrs.field(factory=dict)
     nodes: dict[str, NodeDecl]
     outputs: dict[str, str] = attrs.field(factory=dict)
-    document: yaml.Document | None = attrs.field(default=None, init=False, eq=False, repr=False)
+    document: Document | None = attrs.field(default=None, init=False, eq=False, repr=False)
     overrides: tuple[DataPath, ...] = attrs.field(default=(), init=False, eq=False, repr=False)
 
     def locate(self, path: DataPath, at_key: bool = False) -> Location | None:
@@ -144,19 +144,32 @@ def load(path: str | Path) -> Manifest:
 
 def loads(text: str, file: str = "manifest") -> Manifest:
     """Read a manifest from a text; `file` is its name in messages."""
+    from stagegraph import yaml  # here, and where manifests are written: graphs made in Python do without
+
     document = yaml.read(text, file)
-    version = document.data.get("stagegraph") if isinstance(document.data, dict) else None
+    manifest = from_data(document.data, document)
+    object.__setattr__(manifest, "document", document)
+    return manifest
+
+
+def from_data(data: Any, document: Document | None = None) -> Manifest:
+    """Read a manifest from plain data; `document` tells where it stands in a text.
+
+    Raises:
+        ManifestError: with every fault.
+    """
+    version = data.get("stagegraph") if isinstance(data, dict) else None
     if type(version) is int and version != VERSION:
-        what = f"the manifest has format version {version}"
+        what = f"the manifest has format version {describe(version)}"
         fix = "upgrade stagegraph" if version > VERSION else f"write stagegraph: {VERSION}"
-        fault = Fault("unsupported_version", what, why=f"this release reads version {VERSION}", fix=fix)
-        raise ManifestError(attrs.evolve(fault, location=document.locate(("stagegraph",))))
+        location = document.locate(("stagegraph",)) if document is not None else None
+        why = f"this release reads version {VERSION}"
+        raise ManifestError(Fault("unsupported_version", what, why=why, fix=fix, location=location))
     try:
-        manifest: Manifest = structure(document.data, Manifest)
+        manifest: Manifest = structure(data, Manifest)
     except StructureError as error:
         faults = [_fault(problem, document) for problem in error.problems]
         raise ManifestError(*sorted(faults, key=_place)) from None
-    object.__setattr__(manifest, "document", document)
     return manifest
 
 
@@ -165,6 +178,8 @@ def dumps(manifest: Manifest) -> str:
     # compared as texts: 1 equals True
     if manifest.document is not None and repr(as_dict(manifest)) == repr(as_dict(loads(manifest.document.text))):
         return manifest.document.text
+    from stagegraph import yaml
+
     text = manifest.document.text if manifest.document is not None else None
     return yaml.rewrite(text, as_dict(manifest))
 
@@ -213,8 +228,8 @@ def _place(fault: Fault) -> tuple[int, int]:
     return (location.line or 0, location.column or 0) if location else (0, 0)
 
 
-def _fault(problem: Any, document: yaml.Document) -> Fault:
-    location = document.locate(problem.path, problem.at_key)
+def _fault(problem: Any, document: Document | None) -> Fault:
+    location = document.locate(problem.path, problem.at_key) if document is not None else None
     at = dotted(problem.path[:-1] if problem.at_key else problem.path)
     what = f"{at}: {problem.what}" if at else problem.what
     return Fault(problem.code, what, dotted(problem.path), problem.why, problem.fix, location)

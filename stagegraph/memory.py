@@ -71,7 +71,7 @@ class Estimate:
     def __init__(self, plan: Plan, *, pooled: bool = False) -> None:
         self.plan = plan
         self._pooled = pooled
-        self._known = Known(plan)
+        self._known = Known(plan.graph, [step.node for step in plan.steps])
         self.steps = tuple(self._steps())
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ from stagegraph.graph import INPUTS, Constant, Graph, Node, PartRef, Ref
 from stagegraph.serde import unstructure
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # plans have many: without slots, one is made in half the time
 class Step:
     """One node of the plan.
 
@@ -22,7 +22,8 @@ class Step:
     a variadic input, `when` that of the condition; `writes` are the slots of the outputs that somebody reads (None for
     the others), `drops` the slots that nobody reads after this step. `loads` are the parts that no earlier step was
     lent, `releases` those that no later step is, unless they are to stay; `offloads` are those that are to leave the
-    device because the next step that is lent anything does without them.
+    device because the next step that is lent anything does without them. `waits` are all the slots that the step reads;
+    one that is read twice comes twice.
     """
 
     node: Node
@@ -33,14 +34,8 @@ class Step:
     drops: tuple[int, ...]
     loads: tuple[PartRef, ...]
     releases: tuple[PartRef, ...]
-    offloads: tuple[PartRef, ...] = ()
-    waits: tuple[int, ...] = attrs.field(init=False, eq=False, repr=False)
-
-    @waits.default
-    def _waits(self) -> tuple[int, ...]:
-        """Every slot that the step reads; one that is read twice comes twice."""
-        condition = () if self.when is None else (self.when,)
-        return (*(slot for _, slot in self.reads), *self.rest, *condition)
+    offloads: tuple[PartRef, ...]
+    waits: tuple[int, ...] = attrs.field(repr=False)
 
 
 @attrs.frozen(eq=False)
@@ -95,6 +90,27 @@ class Plan:
         """How many steps are lent each part."""
         return Counter(part for step in self.steps for part in step.node.lent.values())
 
+    @cached_property
+    def inputs(self) -> Mapping[str, int]:
+        """The slots of the inputs of the graph that are read."""
+        refs = ((source, slot) for source, slot in self.slots.items() if isinstance(source, Ref))
+        return {ref.port: slot for ref, slot in refs if ref.node == INPUTS}
+
+    @cached_property
+    def constants(self) -> Mapping[int, Any]:
+        """The values that are written in the graph, by slot."""
+        given = {port.slot for port in self.given.values()}
+        return {
+            slot: source.value
+            for source, slot in self.slots.items()
+            if isinstance(source, Constant) and slot not in given
+        }
+
+    @cached_property
+    def conditional(self) -> bool:
+        """Whether there are steps that may be skipped."""
+        return any(step.when is not None for step in self.steps)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON; equal for equal plans, however the graph was written."""
         refs = {slot: str(source) for source, slot in self.slots.items()}
@@ -143,36 +159,22 @@ def make(
     fed = _fed_by(graph, brought.values())
     needed = needed_by(fed, wanted.values(), {ref for ref in brought.values() if isinstance(ref, Ref)})
     nodes = [node for name, node in fed.items() if name in needed]
-    slots = _slots(nodes, [*wanted.values(), *brought.values()])
-    kept = {slots[ref] for ref in wanted.values()}
-    last_read = {source: i for i, node in enumerate(nodes) for source in _sources(node)}
-    first_lent: dict[PartRef, int] = {}
-    last_lent: dict[PartRef, int] = {}
-    for i, node in enumerate(nodes):
-        for part in node.lent.values():
-            first_lent.setdefault(part, i)
-            last_lent[part] = i
-    next_lent: list[Set[PartRef]] = [set()] * len(nodes)
-    for i in range(len(nodes) - 2, -1, -1):
-        next_lent[i] = set(nodes[i + 1].lent.values()) or next_lent[i + 1]
+    slots: dict[Ref | Constant, int] = {}
+    waits = [tuple([slots.setdefault(source, len(slots)) for source in node.sources]) for node in nodes]
+    for port in (*wanted.values(), *brought.values()):
+        slots.setdefault(port, len(slots))
+    made: dict[str, dict[str, int]] = {}
+    for source, slot in slots.items():
+        if isinstance(source, Ref):
+            made.setdefault(source.node, {})[source.port] = slot
+    last_read = {slot: i for i, read in enumerate(waits) for slot in read}
+    last_read |= dict.fromkeys((slots[ref] for ref in wanted.values()), len(nodes))
     steps = []
-    for i, node in enumerate(nodes):
-        lent = dict.fromkeys(node.lent.values())
-        dropped = (slots[source] for source in dict.fromkeys(_sources(node)) if last_read[source] == i)
-        reads, rest = _reads(node, slots)
-        steps.append(
-            Step(
-                node,
-                reads,
-                rest,
-                slots[node.when] if node.when is not None else None,
-                tuple(slots.get(Ref(node.name, port)) for port in node.spec.outputs),
-                tuple(slot for slot in dropped if slot not in kept),
-                tuple(part for part in lent if first_lent[part] == i),
-                tuple(p for p in lent if last_lent[p] == i and graph.residency_of(p) != "resident"),
-                tuple(p for p in lent if graph.residency_of(p) == "offload" and p not in next_lent[i]),
-            )
-        )
+    for i, (node, read, lent) in enumerate(zip(nodes, waits, _lending(graph, nodes), strict=True)):
+        written = made.get(node.name, {})
+        writes = tuple([written.get(port) for port in node.spec.outputs])
+        drops = tuple([slot for slot in dict.fromkeys(read) if last_read[slot] == i])
+        steps.append(Step(node, *_reads(node, read), writes, drops, *lent, read))
     names = {name: slots[ref] for name, ref in wanted.items()}
     ports = {name: GivenPort(slots[port], _type(graph, port)) for name, port in brought.items()}
     return Plan(graph, tuple(steps), slots, names, ports, _following(nodes, fresh))
@@ -188,6 +190,26 @@ def offloading(plan: Plan, parts: Collection[PartRef]) -> Plan:
         steps.append(attrs.evolve(step, offloads=moved))
         following = frozenset(lent) or following
     return attrs.evolve(plan, steps=tuple(reversed(steps)))
+
+
+#: Parts that a step loads, releases and offloads.
+_Lent = tuple[tuple[PartRef, ...], tuple[PartRef, ...], tuple[PartRef, ...]]
+
+
+def _lending(graph: Graph, nodes: Sequence[Node]) -> list[_Lent]:
+    """What each step loads, releases and offloads."""
+    found: list[_Lent] = [((), (), ())] * len(nodes)
+    borrowing = [(i, tuple(dict.fromkeys(node.lent.values()))) for i, node in enumerate(nodes) if node.lent]
+    last = {part: i for i, lent in borrowing for part in lent}
+    first = {part: i for i, lent in reversed(borrowing) for part in lent}
+    following = [*(lent for _, lent in borrowing[1:]), ()]
+    for (i, lent), then in zip(borrowing, following, strict=False):
+        found[i] = (
+            tuple(part for part in lent if first[part] == i),
+            tuple(part for part in lent if last[part] == i and graph.residency_of(part) != "resident"),
+            tuple(part for part in lent if graph.residency_of(part) == "offload" and part not in then),
+        )
+    return found
 
 
 def _wanted(graph: Graph, names: Iterable[str]) -> dict[str, Ref]:
@@ -294,36 +316,34 @@ def _following(nodes: Iterable[Node], names: Iterable[str]) -> frozenset[str]:
 def needed_by(nodes: Mapping[str, Node], refs: Iterable[Ref], given: Set[Ref] = frozenset()) -> set[str]:
     """The nodes from which the refs can be reached, short of what is given."""
     needed: set[str] = set()
-    waiting = [ref for ref in refs if ref not in given]
+    waiting = [ref.node for ref in refs if ref not in given]
     while waiting:
-        name = waiting.pop().node
-        if name != INPUTS and name not in needed:
-            needed.add(name)
-            waiting += [ref for ref in nodes[name].refs() if ref not in given]
+        name = waiting.pop()
+        if name == INPUTS or name in needed:
+            continue
+        needed.add(name)
+        for source in nodes[name].sources:
+            if isinstance(source, Ref) and not (given and source in given):
+                waiting.append(source.node)
     return needed
 
 
-def _sources(node: Node) -> Iterator[Ref | Constant]:
-    """Everything that a node reads, with repetitions."""
-    yield from (source for _, source in node.feeds())
-    if node.when is not None:
-        yield node.when
-
-
-def _slots(nodes: Iterable[Node], outputs: Iterable[Ref | GivenInput]) -> dict[Ref | Constant, int]:
-    sources = dict.fromkeys(source for node in nodes for source in _sources(node))
-    return {source: slot for slot, source in enumerate(dict.fromkeys([*sources, *outputs]))}
-
-
-def _reads(node: Node, slots: Mapping[Ref | Constant, int]) -> tuple[tuple[tuple[str, int], ...], tuple[int, ...]]:
+def _reads(node: Node, slots: tuple[int, ...]) -> tuple[tuple[tuple[str, int], ...], tuple[int, ...], int | None]:
+    """Where the slots that a node reads go: to its arguments, its variadic input, its condition."""
+    when = slots[-1] if node.when is not None else None
+    if not node.spec.is_variadic:
+        return tuple(zip(node.inputs, slots, strict=False)), (), when
     reads: list[tuple[str, int]] = []
     rest: tuple[int, ...] = ()
+    at = 0
     for argument, source in node.inputs.items():
         if isinstance(source, tuple):
-            rest = tuple(slots[part] for part in source)
+            rest = slots[at : at + len(source)]
+            at += len(source)
         else:
-            reads.append((argument, slots[source]))
-    return tuple(reads), rest
+            reads.append((argument, slots[at]))
+            at += 1
+    return tuple(reads), rest, when
 
 
 def _step_dict(step: Step, refs: Mapping[int, str]) -> dict[str, Any]:

@@ -24,8 +24,10 @@ import pluggy
 from stagegraph import hookspecs
 from stagegraph.artifacts import Codec
 from stagegraph.components import component_spec_of
+from stagegraph.continuation import ContinuationCodec
 from stagegraph.errors import Fault, GraphError, PluginError
 from stagegraph.hookspecs import Check
+from stagegraph.recordreaders import RecordReader
 from stagegraph.registry import BASIC_TYPES, Origin, PluginProblem, Registry
 from stagegraph.stages import ID, spec_of
 
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 GROUP: Final = "stagegraph.plugins"
 PROJECT: Final = "stagegraph"
+
+_SUFFIX: Final = re.compile(r"\.[a-z0-9]{1,16}")
 
 HOOKS: Final = tuple(name for name in vars(hookspecs) if name.startswith("stagegraph_"))
 
@@ -155,9 +159,11 @@ def fill(plugins: Plugins) -> Registry:
     readers: Mapping[str, Callable[[Any], Iterable[tuple[str, Any]]]] = {
         "stagegraph_types": _named_types,
         "stagegraph_codecs": _named_codecs,
+        "stagegraph_continuations": _named_continuations,
         "stagegraph_stages": lambda things: ((spec_of(thing).id, spec_of(thing)) for thing in things),
         "stagegraph_components": lambda things: ((component_spec_of(t).kind, component_spec_of(t)) for t in things),
         "stagegraph_manifests": _named_files,
+        "stagegraph_record_readers": _named_readers,
     }
     tables = {}
     for hook, read in readers.items():
@@ -167,7 +173,9 @@ def fill(plugins: Plugins) -> Registry:
         components=tables["stagegraph_components"],
         types={**BASIC_TYPES, **tables["stagegraph_types"]},
         codecs=tables["stagegraph_codecs"],
+        continuations=tables["stagegraph_continuations"],
         manifests=tables["stagegraph_manifests"],
+        readers=tables["stagegraph_record_readers"],
         origins=filler.origins,
         plugins=tuple(plugin.origin for plugin in plugins.loaded),
         problems=tuple(filler.problems),
@@ -333,6 +341,23 @@ def _named_codecs(codecs: Iterable[Any]) -> Iterator[tuple[str, Codec]]:
             what = f"it registers as a codec what is none, or has no usable name: {codec!r}"
             raise PluginError(Fault("plugin_invalid", what))
         yield codec.name, codec
+
+
+def _named_readers(readers: Iterable[Any]) -> Iterator[tuple[str, RecordReader]]:
+    for reader in readers:
+        suffixes = reader.suffixes if isinstance(reader, RecordReader) else ()
+        if not suffixes or not all(_SUFFIX.fullmatch(suffix) for suffix in suffixes):
+            what = f"it registers as a reader of run records what is none, or has no usable ending: {reader!r}"
+            raise PluginError(Fault("plugin_invalid", what))
+        yield from ((suffix, reader) for suffix in suffixes)
+
+
+def _named_continuations(codecs: Iterable[Any]) -> Iterator[tuple[str, ContinuationCodec]]:
+    for codec in codecs:
+        if not isinstance(codec, ContinuationCodec):
+            what = f"it registers as the codec of a continuation what is none: {codec!r}"
+            raise PluginError(Fault("plugin_invalid", what))
+        yield codec.kind, codec
 
 
 def _named_files(manifests: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:

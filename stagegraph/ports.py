@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 
@@ -75,18 +76,28 @@ def _is_subhint(wanted: Any, given: Any) -> bool:
 
 def holds(type_: Any, value: Any) -> bool:
     """Whether a value is of a type; every item of a list is looked at."""
+    return type(value) is type_ or _check_of(type_)(value)
+
+
+@lru_cache(maxsize=4096)
+def _check_of(type_: Any) -> Callable[[Any], bool]:
+    """What tells whether a value is of a type."""
     if type_ is Any:
-        return True
-    if _is_plain(type_):
-        return isinstance(value, type_) or (type_ is float and type(value) is int)
+        return lambda value: True
+    if type_ is float:
+        return lambda value: isinstance(value, float) or type(value) is int
+    if type(type_) is type or _is_plain(type_):
+        return lambda value: isinstance(value, type_)
     origin, args = typing.get_origin(type_), typing.get_args(type_)
     if origin in _UNIONS:
-        return any(holds(member, value) for member in args)
+        members = [_check_of(member) for member in args]
+        return lambda value: any(check(value) for check in members)
     if origin is list:
-        return isinstance(value, list) and all(holds(args[0], item) for item in value)
+        of_item = _check_of(args[0])
+        return lambda value: isinstance(value, list) and all(map(of_item, value))
     from beartype.door import is_bearable  # takes one item of a container for all, at random
 
-    return is_bearable(value, type_)
+    return lambda value: is_bearable(value, type_)
 
 
 def list_of(type_: Any) -> Any:

@@ -2,19 +2,79 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from stagegraph.components import faults_of, part_facts_of
-from stagegraph.errors import ComponentError, Fault, GraphError, StagegraphError
+from stagegraph import graph as graphs
+from stagegraph import plan as plans
+from stagegraph.components import component_spec_of, faults_of, part_facts_of
+from stagegraph.errors import ComponentError, Fault, GraphError, Location, PlanError, StagegraphError
 from stagegraph.facts import FactError, Facts, facts_of, faults_of_stage, files_of
-from stagegraph.graph import Graph, Node, Ref
-from stagegraph.plan import Plan, needed_by
+from stagegraph.graph import Graph, Node, Ref, in_order
+from stagegraph.manifest import Manifest
+from stagegraph.plan import Plan
+from stagegraph.registry import Registry
+
+
+@attrs.frozen
+class Report:
+    """A graph, looked over without running it.
+
+    Attributes:
+        graph: as far as it can be bound.
+        faults: what keeps it from running, in the order of reading: wires and settings that are wrong, and what is
+            missing on this machine for the nodes that could be bound.
+        warnings: what is odd about it, but keeps nothing from running.
+        kind: the error that it makes.
+    """
+
+    graph: Graph
+    faults: tuple[Fault, ...]
+    warnings: tuple[Fault, ...]
+    kind: type[StagegraphError]
+
+    def check(self) -> Graph:
+        """The graph.
+
+        Raises:
+            GraphError: it cannot run; with every fault.
+            ComponentError: nothing is wrong with it, but something is missing on this machine.
+        """
+        if self.faults:
+            raise self.kind(*self.faults)
+        return self.graph
+
+
+def examine(manifest: Manifest, registry: Registry, outputs: Iterable[str] | None = None) -> Report:
+    """Bind a manifest, and look for everything that would keep it from running: one report, whatever is wrong.
+
+    Args:
+        manifest: the graph as written.
+        registry: what it may name.
+        outputs: the outputs or nodes that are asked for; the graph's outputs if None.
+    """
+    asked = None if outputs is None else list(outputs)
+    tried = graphs.tried(manifest, registry, asked)
+    graph = tried.graph
+    nodes = [node for node in graph.nodes.values() if node.name in tried.needed]
+    unasked: tuple[Fault, ...] = ()
+    if not tried.faults or not (asked or manifest.outputs):
+        try:
+            nodes = [step.node for step in plans.make(graph, asked).steps]
+        except PlanError as error:
+            where = manifest.locate(("outputs",)) if asked is None else None
+            nodes, unasked = list(graph.nodes.values()), tuple(attrs.evolve(f, location=where) for f in error.faults)
+    missing, wrong = _found(graph, nodes)
+    kind = GraphError if tried.faults or not (unasked or missing) else PlanError if unasked else ComponentError
+    faults = in_order([*tried.faults, *unasked, *missing, *wrong])
+    odd = _orphans(graph, {node.name for node in nodes}) if asked is None else ()
+    return Report(graph, tuple(faults), tuple(odd), kind)
 
 
 def preflight(plan: Plan) -> None:
@@ -27,58 +87,90 @@ def preflight(plan: Plan) -> None:
         ComponentError: something is missing on this machine; carries every fault, also those of the graph.
         GraphError: the graph or its settings are wrong; with every fault.
     """
-    nodes = [step.node for step in plan.steps]
-    missing = list(_components(plan))
-    wrong = [*_stages(nodes), *_files(nodes), *Known(plan).faults]
+    missing, wrong = _found(plan.graph, [step.node for step in plan.steps])
     if missing:
-        raise ComponentError(*missing, *wrong)
+        raise ComponentError(*in_order([*missing, *wrong]))
     if wrong:
-        raise GraphError(*wrong)
+        raise GraphError(*in_order(wrong))
+
+
+def _found(graph: Graph, nodes: Sequence[Node]) -> tuple[list[Fault], list[Fault]]:
+    """What is missing on this machine for some nodes, and what is wrong with their settings."""
+    telling = [node for node in nodes if node.spec.foretells]
+    return list(_components(graph, nodes)), [*_stages(telling), *_files(telling), *Known(graph, telling).faults]
 
 
 def facts(plan: Plan) -> dict[Ref, Facts]:
     """What is known of every value of the plan before it runs."""
-    return Known(plan).values
+    return Known(plan.graph, [step.node for step in plan.steps]).values
 
 
-def warnings(graph: Graph) -> list[Fault]:
-    """What is odd about a graph but keeps nothing from running: nodes that no output needs."""
-    needed = needed_by(graph.nodes, graph.outputs.values())
-    return [_at(node, _orphan(node)) for name, node in graph.nodes.items() if name not in needed]
+def _orphans(graph: Graph, needed: Set[str]) -> Iterator[Fault]:
+    """Nodes that no output needs."""
+    for name, node in graph.nodes.items():
+        if name not in needed:
+            what = f"no output needs {name} ({node.spec.id}), so it does not run"
+            yield _at(node, Fault("orphan", what, fix="declare an output of it, or remove it"))
 
 
-def _orphan(node: Node) -> Fault:
-    what = f"no output needs {node.name} ({node.spec.id}), so it does not run"
-    return Fault("orphan", what, fix="declare an output of it, or remove it")
-
-
-def _components(plan: Plan) -> Iterator[Fault]:
+def _components(graph: Graph, nodes: Sequence[Node]) -> Iterator[Fault]:
     parts: dict[str, list[str]] = defaultdict(list)
-    for step in plan.steps:
-        for ref in step.loads:
-            parts[ref.component].append(ref.part)
+    for ref in dict.fromkeys(ref for node in nodes for ref in node.lent.values()):
+        parts[ref.component].append(ref.part)
     for name, wanted in parts.items():
-        yield from faults_of(plan.graph.components[name], wanted)
+        component = graph.components[name]
+        who = f"check of component {name} ({component_spec_of(component).kind})"
+        for fault in _told(who, functools.partial(faults_of, component, wanted)):
+            yield _found_at(fault, graph.locations.get(name), f"components.{name}")
 
 
-def _stages(nodes: list[Node]) -> Iterator[Fault]:
+def _told(who: str, ask: Callable[[], Iterable[Fault]]) -> list[Fault]:
+    """What a plugin has to say; that it fails at it is a fault too."""
+    try:
+        return list(ask())
+    except StagegraphError as error:
+        return list(error.faults)
+    except Exception as error:
+        what = f"{who} failed: {type(error).__name__}: {error}"
+        return [Fault("invalid_stage", what, fix="tell the author of its plugin")]
+
+
+def _found_at(fault: Fault, location: Location | None, where: str) -> Fault:
+    """A fault with the place in the manifest that leads to it; the file or library that it is about is told as well."""
+    what = fault.what
+    if location is not None and fault.where and fault.where not in what:
+        what = f"{fault.where}: {what}"
+    return attrs.evolve(fault, what=what, where=fault.where or where, location=fault.location or location)
+
+
+def _stages(nodes: Sequence[Node]) -> Iterator[Fault]:
     for node in nodes:
-        yield from (_at(node, fault) for fault in faults_of_stage(node.stage))
+        who = f"check of {node.name} ({node.spec.id})"
+        for fault in _told(who, functools.partial(faults_of_stage, node.stage)):
+            yield _found_at(fault, node.location, f"nodes.{node.name}")
 
 
-def _files(nodes: list[Node]) -> Iterator[Fault]:
+def _files(nodes: Sequence[Node]) -> Iterator[Fault]:
     writers: dict[str, Node] = {}
     for node in nodes:
-        for file in files_of(node.stage):
+        who = f"writes of {node.name} ({node.spec.id})"
+        for fault in _told(who, functools.partial(_file_faults, node, writers)):
+            yield _at(node, fault)
+
+
+def _file_faults(node: Node, writers: dict[str, Node]) -> Iterator[Fault]:
+    for file in files_of(node.stage):
+        try:
             real = os.path.realpath(file)
-            other = writers.setdefault(real, node)
-            if other is not node:
-                what = f"{other.name} and {node.name} both write {file}"
-                yield _at(node, Fault("duplicate_producer", what, fix="give one of them another path"))
             why = _cannot_write(Path(real))
-            if why:
-                what = f"{node.name} cannot write {file}"
-                yield _at(node, Fault("unwritable", what, why=why, fix="give another path"))
+        except (OSError, ValueError) as error:  # a name that is too long, or no name at all
+            real, why = file, str(error)
+        other = writers.setdefault(real, node)
+        if other is not node:
+            what = f"{other.name} and {node.name} both write {file}"
+            yield Fault("duplicate_producer", what, fix="give one of them another path")
+        if why:
+            yield Fault("unwritable", f"{node.name} cannot write {file}", why=why, fix="give another path")
 
 
 def _cannot_write(path: Path) -> str:
@@ -93,7 +185,11 @@ def _cannot_write(path: Path) -> str:
 
 
 class Known:
-    """What is known of the values and parts of a plan before it runs.
+    """What is known of the values and parts of a graph before it runs.
+
+    Args:
+        graph: has the components.
+        nodes: those that are looked at, each after those that feed it.
 
     Attributes:
         values: by what makes them.
@@ -101,19 +197,21 @@ class Known:
         faults: of nodes that cannot take what is known to come.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        components = plan.graph.components
+    def __init__(self, graph: Graph, nodes: Sequence[Node]) -> None:
+        lent = dict.fromkeys(ref for node in nodes for ref in node.lent.values())
         self.values: dict[Ref, Facts] = {}
-        self.parts = {ref: _part_facts(components[ref.component], ref.part) for ref in plan.borrowers}
+        self.parts = {ref: _part_facts(graph.components[ref.component], ref.part) for ref in lent}
         self.faults: list[Fault] = []
-        for step in plan.steps:
-            node = step.node
+        for node in nodes:
             if node.map or not hasattr(node.stage, "facts"):  # each item may be different
                 continue
             try:
                 made = facts_of(node.stage, self.of(node))
             except FactError as error:
                 self.faults.append(_at(node, _mismatch(node, error)))
+            except Exception as error:
+                what = f"facts of {node.name} ({node.spec.id}) failed: {type(error).__name__}: {error}"
+                self.faults.append(_at(node, Fault("invalid_stage", what, fix="tell the author of its plugin")))
             else:
                 self.values |= {Ref(node.name, port): told for port, told in made.items()}
 

@@ -9,15 +9,19 @@ import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import GenericAlias, MappingProxyType, NoneType, UnionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from stagegraph.artifacts import Codec
 from stagegraph.components import ComponentSpec, component_spec_of
-from stagegraph.errors import Fault, suggest
+from stagegraph.continuation import ContinuationCodec
+from stagegraph.errors import Fault, nearest, suggest
+from stagegraph.recordreaders import RecordReader
 from stagegraph.serde import describe
 from stagegraph.stages import StageSpec, spec_of
+
+if TYPE_CHECKING:
+    from stagegraph.artifacts import Codec
 
 #: Types that every registry knows by name.
 BASIC_TYPES: Mapping[str, Any] = MappingProxyType({"str": str, "int": int, "float": float, "bool": bool})
@@ -60,14 +64,17 @@ def _table(value: Mapping[str, Any]) -> Mapping[str, Any]:
 class Registry:
     """Names and what they stand for.
 
-    `origins` tells which plugin registered a name; `problems` are the plugins that could not.
+    `readers` are by the ending of files, as in ".mp4". `origins` tells which plugin registered a name; `problems` are
+    the plugins that could not.
     """
 
     stages: Mapping[str, StageSpec] = attrs.field(factory=dict, converter=_table)
     components: Mapping[str, ComponentSpec] = attrs.field(factory=dict, converter=_table)
     types: Mapping[str, Any] = attrs.field(factory=dict, converter=_table)
     codecs: Mapping[str, Codec] = attrs.field(factory=dict, converter=_table)
+    continuations: Mapping[str, ContinuationCodec] = attrs.field(factory=dict, converter=_table)
     manifests: Mapping[str, Path] = attrs.field(factory=dict, converter=_table)
+    readers: Mapping[str, RecordReader] = attrs.field(factory=dict, converter=_table)
     origins: Mapping[str, Origin] = attrs.field(factory=dict, converter=_table)
     plugins: tuple[Origin, ...] = ()
     problems: tuple[PluginProblem, ...] = ()
@@ -97,6 +104,11 @@ class Registry:
         """The component of a kind, or why there is none."""
         spec = self.components.get(kind)
         return spec if spec is not None else self._unknown("unknown_component", "component kind", kind, self.components)
+
+    def continuation(self, kind: str) -> ContinuationCodec | Fault:
+        """The codec of the continuation states of a kind, or why there is none."""
+        codec = self.continuations.get(kind)
+        return codec if codec is not None else self._unknown("unknown_kind", "continuation", kind, self.continuations)
 
     def type(self, name: str) -> Any:
         """The type that `name`, `list[name]` or `name | None` stands for, or a Fault."""
@@ -136,5 +148,9 @@ class Registry:
                 why = f"plugin {problem.origin} registers it, but: {problem.fault.what}"
                 return Fault(code, f'{what} "{name}" is not available', why=why, fix=problem.fault.fix)
         known = list(known)
-        fix = suggest(name, known) if known else "install the plugin that registers it"
-        return Fault(code, f'there is no {what} "{name}"', fix=fix)
+        plugin = name.partition(".")[0].partition("/")[0]
+        absent = plugin != name and self.plugins and all(origin.plugin != plugin for origin in self.plugins)
+        if not known or (absent and nearest(name, known) is None):
+            why = f'no installed plugin is called "{plugin}"' if absent else ""
+            return Fault(code, f'there is no {what} "{name}"', why=why, fix="install the plugin that registers it")
+        return Fault(code, f'there is no {what} "{name}"', fix=suggest(name, known))

@@ -13,15 +13,21 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, cast
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
-import cattrs
 
 from stagegraph.errors import suggest
 from stagegraph.rules import rule_of
 
+if TYPE_CHECKING:
+    import cattrs
+
 Path = tuple[str | int, ...]
+
+#: How many unknown keys of one mapping are told; others may have hundreds of thousands.
+_LISTED: Final = 20
 
 
 @attrs.frozen
@@ -107,8 +113,13 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-@cache
-def _converter() -> cattrs.Converter:
+def strict_converter() -> cattrs.Converter:
+    """A converter that does what `structure` and `unstructure` do, to register hooks for more types with.
+
+    Hooks raise `StructureError`, with paths inside of what they are given.
+    """
+    import cattrs  # graphs made in Python, without constants, do without
+
     converter = cattrs.Converter(omit_if_default=True)
     # What comes first is asked last: no type is left to the lax hooks that cattrs brings along.
     converter.register_structure_hook_func(lambda t: not _is_transparent(t), _refuse)
@@ -124,6 +135,9 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(_is_union, lambda t: _union_hook(t, converter))
     converter.register_structure_hook_factory(attrs.has, lambda t: _attrs_hook(t, converter))
     return converter
+
+
+_converter = cache(strict_converter)
 
 
 def _plain(data: Any) -> Any:
@@ -265,7 +279,8 @@ def _attrs_hook(type_: Any, converter: cattrs.Converter) -> Callable[[Any, Any],
     def hook(data: Any, _: Any) -> Any:
         data = _plain(data)
         _require_mapping(data)
-        problems = [_unknown(key, fields) for key in data if key not in fields]
+        unknown = islice((key for key in data if key not in fields), _LISTED)
+        problems = [_unknown(key, fields) for key in unknown]
         problems += [
             Problem((), "missing_key", f'"{name}" is not set', "it is required", f"add {name}: ...")
             for name, field in fields.items()

@@ -60,7 +60,7 @@ class StageSpec:
 
     `returns` is the type that `run` returns; `single` says that this is the value of the one output itself, not an
     object with a field per output. `context` is the name of the argument that takes the `StageContext`, None if the
-    stage wants none. `cache`, `lane` and `retryable` are as `stage` takes them.
+    stage wants none. `cache`, `lane` and `retryable` are as `stage` takes them. `ports` are the outputs in their order.
     """
 
     id: str
@@ -78,11 +78,28 @@ class StageSpec:
     retryable: tuple[type[Exception], ...] = ()
     migrations: Migrations = attrs.field(factory=lambda: Migrations("", 1, {}), repr=False)
     is_variadic: bool = attrs.field(init=False)
+    ports: tuple[Port, ...] = attrs.field(init=False, repr=False)
+    foretells: bool = attrs.field(init=False)
+    reference: str = attrs.field(init=False, repr=False)
 
     @is_variadic.default
     def _is_variadic(self) -> bool:
         """Whether one of the inputs takes any number of values."""
         return any(port.variadic for port in self.inputs.values())
+
+    @ports.default
+    def _ports(self) -> tuple[Port, ...]:
+        return tuple(self.outputs.values())
+
+    @foretells.default
+    def _foretells(self) -> bool:
+        """Whether the stage has anything to say before it runs; see `facts`."""
+        return any(hasattr(self.factory, name) for name in ("check", "writes", "facts"))
+
+    @reference.default
+    def _reference(self) -> str:
+        """What names the stage in manifests and records: "id@version"."""
+        return f"{self.id}@{self.version}"
 
     @property
     def params(self) -> Mapping[str, attrs.Attribute[Any]]:
@@ -90,7 +107,7 @@ class StageSpec:
         return {field.name: field for field in attrs.fields(self.factory) if field.init}
 
     def __str__(self) -> str:
-        return f"{self.id}@{self.version}"
+        return self.reference
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(param,))
@@ -186,7 +203,7 @@ def _stage_of_function(function: Callable[..., Any], id: str, version: int, fram
         "__doc__": function.__doc__,
         "__module__": function.__module__,
         "__annotations__": {name: hints[name] for name in settings},
-        "run": run,
+        "run": run if settings else staticmethod(function),
         **settings,
     }
     frozen = attrs.frozen(type(function.__name__, (FunctionStage,), namespace))

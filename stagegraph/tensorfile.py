@@ -112,9 +112,21 @@ def strict_json(form: str, text: bytes) -> Any:
         ArtifactError: damaged JSON, a key twice, NaN or infinity, too deep a nesting.
     """
     try:
-        return _STRICT.decode(text.decode())
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except ValueError as error:
         raise _bad(form, f"its JSON cannot be read: {error}", "it is damaged") from None
+
+
+def parse_json(text: bytes) -> Any:
+    """The JSON value that a text is.
+
+    Raises:
+        ValueError: as `strict_json` refuses.
+    """
+    try:
+        return _STRICT.decode(text.decode())
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -16,14 +16,25 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache folder of the test run's own, where the embedded checkpoint is made once for all processes."""
+    """A cache folder of the process's own; the embedded checkpoint in it is made once for all processes."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if base.name.startswith("popen-") else base  # xdist gives every worker a folder inside
-    folder = shared / "cache"
+    checkpoints = shared / "checkpoints"
+    checkpoints.mkdir(exist_ok=True)
+    folder = base / "cache"
+    (folder / "stagegraph").mkdir(parents=True)
+    (folder / "stagegraph" / "ltx2").symlink_to(checkpoints)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
         patch.setenv("HF_HUB_OFFLINE", "1")
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def _empty_store(cache: Path) -> Iterator[None]:
+    """No test finds what another has kept."""
+    yield
+    shutil.rmtree(cache / "stagegraph" / "store", ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -15,12 +16,15 @@ from stagegraph.cli import output
 from stagegraph.cli.catalogue import doctor, stages
 from stagegraph.cli.graphs import graph, plan, validate
 from stagegraph.cli.plugins import plugins
+from stagegraph.cli.rerun import rerun
 from stagegraph.cli.run import resume, run
 from stagegraph.cli.runs import diff, explain, gc, runs, show
 from stagegraph.cli.schema import migrate, schema
+from stagegraph.cli.strip import strip
 from stagegraph.cli.workspace import Workspace
 from stagegraph.errors import Fault, StagegraphError
 from stagegraph.errors import UsageError as OurUsageError
+from stagegraph.ranks import is_first
 
 # typer keeps its copy of click's exceptions to itself: BadParameter < UsageError < ClickException
 _ClickUsageError, _ClickException = typer.BadParameter.__mro__[1:3]
@@ -51,7 +55,11 @@ app = typer.Typer(
     help="Run typed graphs of plugin stages, checked before anything heavy loads.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, resume, validate, graph, plan, stages, schema, migrate, runs, show, explain, diff, gc, doctor):
+COMMANDS = (
+    *(run, resume, rerun, validate, graph, plan, stages, schema, migrate),
+    *(runs, show, explain, diff, strip, gc, doctor),
+)
+for command in COMMANDS:
     app.command()(command)
 app.add_typer(plugins, name="plugins")
 
@@ -91,6 +99,8 @@ def main(args: Sequence[str] | None = None) -> None:
         args: the words after the program's name; those of the process if None.
     """
     args = list(sys.argv[1:] if args is None else args)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # half a surrogate pair in a prompt is no reason to fail
     sys.exit(call(args))
 
 
@@ -116,7 +126,7 @@ def call(args: Sequence[str]) -> int:
 
 
 def _usage(command: str, error: Any, as_json: bool) -> int:
-    if not as_json:
+    if not as_json and is_first():
         error.show()
         return int(error.exit_code)
     fix = f"see stagegraph {command} --help".replace("  ", " ")

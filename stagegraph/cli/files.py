@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stagegraph import yaml
+from stagegraph.document import Document
 from stagegraph.errors import Fault, UsageError
-from stagegraph.yaml import Document
 
 
 def read_document(path: Path) -> Document:

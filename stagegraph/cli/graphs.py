@@ -18,7 +18,6 @@ from stagegraph.cli.workspace import Workspace
 from stagegraph.errors import Fault, UsageError
 from stagegraph.graph import Graph
 from stagegraph.memory import Estimate, fitted, size_text
-from stagegraph.preflight import preflight, warnings
 from stagegraph.record import SCHEMA
 from stagegraph.serde import describe
 from stagegraph.views.diagram import dot, mermaid
@@ -56,16 +55,20 @@ class Format(enum.StrEnum):
 
 def validate(ctx: typer.Context, manifest: ManifestArgument, set_: SetOption = None, json: JsonOption = False) -> None:
     """Check a graph and what it needs: names, types, params, sizes, files. Reads no weights, imports no torch."""
-    graph = _workspace(ctx).graph(manifest, set_)
-    preflight(plans.make(graph))
-    odd = warnings(graph)
+    report = _workspace(ctx).report(manifest, set_)
+    if not json:
+        for fault in report.warnings:
+            output.warn(fault)
+    if report.faults:
+        error = report.kind(*report.faults)
+        output.fail("validate", error, json, report.warnings)
+        raise typer.Exit(error.exit_code)
+    graph = report.graph
     wires = sum(len(list(node.feeds())) for node in graph.nodes.values()) + len(graph.outputs)
     if json:
         data = {"graph": graph.name, "nodes": len(graph.nodes), "wires": wires, "components": len(graph.components)}
-        output.succeed("validate", {**data, "warnings": [fault.as_dict() for fault in odd]})
+        output.succeed("validate", {**data, "warnings": [fault.as_dict() for fault in report.warnings]})
     else:
-        for fault in odd:
-            output.tell(str(fault).replace("error[", "warning[", 1))
         output.say(f"ok: {graph.name}, {len(graph.nodes)} nodes, {wires} wires checked, no weights read")
 
 

@@ -96,6 +96,6 @@ def doctor(
 def _registered(registry: Registry, origin: Origin) -> dict[str, list[str]]:
     found = {
         table: sorted(name for name in getattr(registry, table) if registry.origins.get(name) == origin)
-        for table in ("stages", "components", "types", "manifests", "codecs")
+        for table in ("stages", "components", "types", "manifests", "codecs", "readers")
     }
     return {table: names for table, names in found.items() if names}

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from stagegraph import events
-from stagegraph.cli.output import tell
+from stagegraph.cli.output import tell, warn
 from stagegraph.events import Event
 
 
@@ -39,7 +39,7 @@ class Lines:
             case events.NodeSkipped():
                 tell(f"skipped  {event.node}: {event.why}")
             case events.CacheWarning():
-                tell(_warning(event))
+                warn(*event.faults)
 
 
 class Bars:
@@ -87,7 +87,7 @@ class Bars:
             case events.NodeSkipped():
                 self._line(event.node, f"skipped: {event.why}")
             case events.CacheWarning():
-                self._progress.console.print(_warning(event), markup=False)
+                warn(*event.faults)  # rich shows above its bars what goes to stderr meanwhile
             case events.NodeFinished():
                 task = self._tasks[event.node]
                 total = self._progress.tasks[self._progress.task_ids.index(task)].total
@@ -99,10 +99,6 @@ class Bars:
 
 def _retry(event: events.NodeRetried) -> str:
     return f"call {event.attempt} of {event.attempts} failed: {event.faults[0].what}; again in {event.delay:g} s"
-
-
-def _warning(event: events.CacheWarning) -> str:
-    return "\n".join(str(fault).replace("error[", "warning[", 1) for fault in event.faults)
 
 
 def on_screen() -> Bars | Lines:

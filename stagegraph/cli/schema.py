@@ -23,6 +23,7 @@ class Name(enum.StrEnum):
     events = "events"
     envelope = "envelope"
     catalogue = "catalogue"
+    continuation = "continuation"
 
 
 def schema(

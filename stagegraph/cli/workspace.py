@@ -6,15 +6,23 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stagegraph import builder, graph, manifest, yaml
 from stagegraph import plugins as plugin_loading
-from stagegraph.errors import Fault, UsageError
+from stagegraph.artifacts import Codecs
+from stagegraph.errors import Fault, GraphError, UsageError
 from stagegraph.graph import Graph, Input
+from stagegraph.manifest import Manifest
 from stagegraph.plugins import Plugins
+from stagegraph.preflight import Report, examine
 from stagegraph.registry import Registry
 from stagegraph.serde import Text
+
+if TYPE_CHECKING:
+    from stagegraph.caching import Caching
+    from stagegraph.store import Store
+    from stagegraph.store.runs import StoredRun
 
 
 class Workspace:
@@ -42,10 +50,36 @@ class Workspace:
         """The command groups that they contribute."""
         return plugin_loading.commands(self.plugins)
 
+    @cached_property
+    def codecs(self) -> Codecs:
+        """What writes and reads values."""
+        return Codecs(self.registry.codecs.values())
+
+    def caching(self, store: Store, *, resumed: StoredRun | None = None, optional: bool = False) -> Caching:
+        """How a run uses a store."""
+        from stagegraph.caching import Caching  # only runs need it
+
+        return Caching(store, self.codecs, resumed=resumed, optional=optional)
+
     def graph(self, name: str, settings: list[str] | None = None) -> Graph:
         """The bound graph of a manifest file or shipped name, with `NODE.PARAM=VALUE` settings laid over it."""
+        return graph.build(self._written(name, settings), self.registry)
+
+    def report(self, name: str, settings: list[str] | None = None) -> Report:
+        """What can be known of a run of it without running it."""
+        return examine(self._written(name, settings), self.registry)
+
+    def to_run(self, name: str, settings: list[str] | None = None, outputs: list[str] | None = None) -> Graph:
+        """As `graph`; of one that cannot be bound, the error tells as well what is missing on this machine."""
+        written = self._written(name, settings)
+        try:
+            return graph.build(written, self.registry)
+        except GraphError:
+            return examine(written, self.registry, outputs).check()
+
+    def _written(self, name: str, settings: list[str] | None) -> Manifest:
         written = builder.find(name, self.registry)
-        return graph.build(manifest.override(written, assignments(settings, "--set", "NODE.PARAM")), self.registry)
+        return manifest.override(written, assignments(settings, "--set", "NODE.PARAM"))
 
 
 def assignments(words: list[str] | None, option: str, left: str) -> dict[str, Text]:

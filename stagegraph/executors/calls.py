@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import inspect
 import threading
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -17,6 +17,9 @@ from stagegraph.plan import Step
 from stagegraph.ports import holds, type_name
 from stagegraph.record import summary
 
+if TYPE_CHECKING:
+    from stagegraph.keys import Identities
+
 #: Seconds that a stage has to stop after its time is over, before it is left behind.
 GRACE: Final = 5.0
 
@@ -24,23 +27,27 @@ GRACE: Final = 5.0
 MakeContext = Callable[[Cancellation], StageContext]
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)  # there is one for each call: it takes three times as long to make one that is frozen
 class Arguments:
-    """What a stage is called with: the values of its inputs and of its variadic input, and what it is lent."""
+    """What a stage is called with: the values of its inputs and of its variadic input, and what it is lent.
+
+    `identities` tells what the values are known by; None if nothing is kept.
+    """
 
     inputs: Mapping[str, Any]
     rest: tuple[Any, ...]
     lent: Mapping[str, Any]
+    identities: Identities | None
 
 
-def call(step: Step, given: Arguments, cancellation: Cancellation, context: MakeContext) -> tuple[Any, ...]:
+def call(step: Step, given: Arguments, cancellation: Cancellation, context: MakeContext | None) -> tuple[Any, ...]:
     """The values of the output ports, after one call, or one for each item of the inputs that are mapped over.
 
     Args:
         step: of a plan.
         given: the arguments.
         cancellation: of the run.
-        context: makes the context, if the stage wants one.
+        context: makes the context; None if the stage wants none.
 
     Raises:
         StageError: the stage failed, returned something else than it declares, or took too long.
@@ -86,10 +93,10 @@ def _within(deadline: Deadline, work: Callable[[], tuple[Any, ...]], node: str) 
     return value  # type: ignore[no-any-return]
 
 
-def _called(step: Step, given: Arguments, cancellation: Cancellation, context: MakeContext) -> tuple[Any, ...]:
-    spec = step.node.spec
-    if spec.context is not None:
-        given = attrs.evolve(given, lent={**given.lent, spec.context: context(cancellation)})
+def _called(step: Step, given: Arguments, cancellation: Cancellation, context: MakeContext | None) -> tuple[Any, ...]:
+    name = step.node.spec.context
+    if name is not None and context is not None:
+        given = attrs.evolve(given, lent={**given.lent, name: context(cancellation)})
     return _for_each(step, given, cancellation) if step.node.map else _once(step, given, cancellation)
 
 
@@ -126,13 +133,16 @@ def _once(step: Step, given: Arguments, cancellation: Cancellation) -> tuple[Any
 
 def _invoke(step: Step, given: Arguments, cancellation: Cancellation) -> Any:
     """Call `run`; what comes before a variadic input has to be given by position."""
-    ports = step.node.spec.inputs
-    if step.node.spec.is_variadic:
-        before = [given.inputs.get(name, port.default) for name, port in ports.items() if not port.variadic]
-        result = step.node.stage.run(*before, *given.rest, **given.lent)
+    node = step.node
+    if node.spec.is_variadic:
+        ports = node.spec.inputs.values()
+        before = [given.inputs.get(port.name, port.default) for port in ports if not port.variadic]
+        result = node.stage.run(*before, *given.rest, **given.lent)
+    elif given.lent:
+        result = node.stage.run(**given.inputs, **given.lent)
     else:
-        result = step.node.stage.run(**given.inputs, **given.lent)
-    return _awaited(result, cancellation, step.node.name) if inspect.iscoroutine(result) else result
+        result = node.stage.run(**given.inputs)
+    return _awaited(result, cancellation, step.node.name) if isinstance(result, CoroutineType) else result
 
 
 def _awaited(coroutine: Coroutine[Any, Any, Any], cancellation: Cancellation, node: str) -> Any:
@@ -179,17 +189,19 @@ def _outputs(step: Step, given: Arguments, result: Any) -> tuple[Any, ...]:
     """The values of the output ports, checked against their types."""
     spec = step.node.spec
     if spec.single:
-        values: tuple[Any, ...] = (result,)
-    elif spec.outputs and isinstance(result, spec.returns):
-        values = tuple(getattr(result, name) for name in spec.outputs)
+        if type(result) is not spec.returns and not holds(spec.returns, result):
+            raise _wrong_output(step, given, spec.ports[0].name, spec.returns, result)
+        return (result,)
+    if spec.outputs and isinstance(result, spec.returns):
+        values = [getattr(result, name) for name in spec.outputs]
     elif not spec.outputs and result is None:
         return ()
     else:
         raise _wrong_output(step, given, "its result", spec.returns, result)
-    for port, value in zip(spec.outputs.values(), values, strict=True):
+    for port, value in zip(spec.ports, values, strict=True):
         if not holds(port.type, value):
             raise _wrong_output(step, given, port.name, port.type, value)
-    return values
+    return tuple(values)
 
 
 def _wrong_output(step: Step, given: Arguments, name: str, wanted: Any, value: Any) -> StageError:

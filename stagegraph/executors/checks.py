@@ -5,11 +5,45 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from stagegraph.errors import Fault, InputError, suggest
-from stagegraph.graph import INPUTS, Input, Ref
+from stagegraph.errors import ComponentError, Fault, GraphError, InputError, StagegraphError, suggest
+from stagegraph.graph import Input
 from stagegraph.plan import Plan
 from stagegraph.ports import holds, type_name
+from stagegraph.preflight import preflight
 from stagegraph.serde import StructureError, Text, describe, structure
+
+
+def check(
+    plan: Plan, inputs: Mapping[str, Any], given: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], dict[int, Any]]:
+    """Look at everything that can be known to be wrong before a run: what it is given, and what the plan needs.
+
+    Returns:
+        The values of the graph's inputs by name, and of the slots that the caller fills.
+
+    Raises:
+        InputError: an input that is missing, unknown or of the wrong type; with what preflight found as well.
+        GraphError: preflight found that a stage cannot do its work.
+        ComponentError: a component lacks what it would load.
+    """
+    errors: list[StagegraphError] = []
+    values: dict[str, Any] = {}
+    brought: dict[int, Any] = {}
+    try:
+        values = check_inputs(plan, inputs)
+    except InputError as error:
+        errors.append(error)
+    try:
+        brought = check_given(plan, given or {})
+    except InputError as error:
+        errors.append(error)
+    try:
+        preflight(plan)
+    except (GraphError, ComponentError) as error:
+        errors.append(error)
+    if errors:
+        raise type(errors[0])(*(fault for error in errors for fault in error.faults))
+    return values, brought
 
 
 def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -19,7 +53,6 @@ def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
         InputError: with every fault.
     """
     declared = plan.graph.inputs
-    used = {source.port for source in plan.slots if isinstance(source, Ref) and source.node == INPUTS}
     faults = [
         Fault("unknown_input", f'{plan.graph.name} has no input "{name}"', fix=suggest(name, declared))
         for name in inputs
@@ -30,7 +63,7 @@ def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
         if name not in inputs:
             if not input.required:
                 values[name] = input.default
-            elif name in used:
+            elif name in plan.inputs:
                 what = f"{plan.graph.name} needs a value for its input {name} ({type_name(input.type)})"
                 faults.append(Fault("missing_input", what, why=input.help, fix=f"give {name}, as in -i {name}=..."))
             continue

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -18,20 +20,25 @@ from stagegraph.events import Event, Listener
 from stagegraph.executors import calls
 from stagegraph.executors.calls import Arguments
 from stagegraph.executors.lending import Lending
-from stagegraph.executors.meter import Meter
+from stagegraph.executors.meter import meter
 from stagegraph.executors.result import Outputs, Run
-from stagegraph.graph import INPUTS, PartRef, Ref
+from stagegraph.graph import PartRef, Ref
 from stagegraph.plan import Plan, Step
 from stagegraph.pool import Pool
 from stagegraph.record import new_run_id, start
 
 if TYPE_CHECKING:  # runs that keep nothing do without the store
-    from stagegraph.caching import Caching, Checkpoints
+    from stagegraph.caching import Caching, Checkpoints, RunCache
     from stagegraph.executors.foresight import Foresight
     from stagegraph.keys import Identities, Keyless, NodeKey
 
 _ABSENT: Final = object()
 """The value of a slot that nobody has filled."""
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+"""What most stages are lent."""
+
+_RESTARTS: Final = 3
+"""How often a run begins again because the store has lost what it had when the run began."""
 
 
 class _Skipped:
@@ -45,21 +52,9 @@ class StaleError(Exception):
     """The store does not have what it promised: the run begins again, and finds in the store what it has made."""
 
 
-@attrs.frozen(eq=False)
-class Call:
-    """What `run` of a step is given: the values of its inputs, and of its variadic input.
-
-    `identities` tells what each of them is known by; None if nothing is kept.
-    """
-
-    arguments: dict[str, Any]
-    rest: tuple[Any, ...]
-    identities: Identities | None
-
-
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)  # as `Arguments`
 class Done:
-    """What a step produced: a value, and what it is known by, for each output port.
+    """What a step produced: a value for each output port, and what it is known by, if anything is kept.
 
     `seconds` is the time of the stage, None if its outputs were kept from an earlier run.
     """
@@ -99,59 +94,66 @@ class Running:
         self.plan = plan
         self.id = caching.resumed.row.id if caching is not None and caching.resumed is not None else new_run_id()
         self.cancellation = cancellation
-        self.recorder = start(self.id, plan, inputs)
+        self.recorder = start(self.id, plan, inputs, given)
         self._on_event = on_event
         self._telling = threading.Lock()
+        self._warned: set[Fault] = set()
+        self._restarts = 0
         self._pool = pool
         self._directory = directory
         self._inputs = inputs
         self._given = given
-        self._meter = Meter()
+        self._meter = meter()
         self._begin = time.perf_counter()
-        self._cache = caching.begin(self.recorder, inputs, self._make_directory, self._warn) if caching else None
+        self._cache: RunCache | None = None
+        self._cache = caching.begin(self.recorder, inputs, self._own_folder(), self._warn) if caching else None
+        self._is_heard = on_event is not None or (self._cache is not None and self._cache.recorded)
         self._set_up()
 
     def _set_up(self) -> None:
-        """Fill the slots that no step fills, and look at what the store has."""
+        """Fill the slots that no step fills."""
         plan = self.plan
         self._values: list[Any] = [_ABSENT] * len(plan.slots)
-        for source, slot in plan.slots.items():
-            if isinstance(source, Ref):
-                if source.node == INPUTS:
-                    self._values[slot] = self._inputs.get(source.port)
-            elif slot not in self._given:
-                self._values[slot] = source.value
-        for slot, value in self._given.items():
+        for name, slot in plan.inputs.items():
+            self._values[slot] = self._inputs.get(name)
+        for slot, value in (*plan.constants.items(), *self._given.items()):
             self._values[slot] = value
         self._readers = list(plan.readers)
         self._lending = Lending(self.id, plan, self._pool, self._emit)
         self._identities: list[str | None] = []
         self.foresight: Foresight | None = None
+
+    def _look_ahead(self) -> None:
+        """Look at what the store has."""
         if self._cache is not None:
-            from stagegraph.executors.foresight import foresee
+            from stagegraph.executors.foresight import Foresight, foresee
 
             cache = self._cache
             self._identities = [cache.input_key(v) if v is not _ABSENT else None for v in self._values]
-            self.foresight = foresee(plan, cache, self._identities)
+            # A store that loses things as fast as they are looked for is not looked ahead in
+            far = self._restarts < _RESTARTS
+            self.foresight = foresee(self.plan, cache, self._identities) if far else Foresight()
 
     # From beginning to end
 
     def begin(self) -> None:
         """Tell that the run begins."""
         self._begin = time.perf_counter()
-        if self._on_event is not None:
+        if self._on_event is not None or self._cache is not None:
             self._emit(events.RunStarted(self.id, self.plan.graph.name, len(self.plan.steps)))
+        self._look_ahead()
 
     def restart(self) -> None:
         """Begin again, because of a `StaleError`."""
+        self._restarts += 1
         self._lending.close()
         self._set_up()
+        self._look_ahead()
 
     def finish(self) -> Run:
         """The result, when every step is done."""
         self.recorder.status = "finished"
-        self._emit(events.RunFinished(self.id, time.perf_counter() - self._begin))
-        self._end()
+        self._end(events.RunFinished(self.id, time.perf_counter() - self._begin))
         return self._result()
 
     def fail(self, error: BaseException) -> BaseException:
@@ -159,21 +161,26 @@ class Running:
         cancelled = isinstance(error, (Cancelled, KeyboardInterrupt))
         self.recorder.status = "cancelled" if cancelled else "failed"
         if cancelled:
-            self._emit(events.RunCancelled(self.id))
-        elif isinstance(error, StagegraphError):
-            self._emit(events.RunFailed(self.id, error.faults))
-        self._end()
+            self._end(events.RunCancelled(self.id))
+        else:
+            self._end(events.RunFailed(self.id, error.faults) if isinstance(error, StagegraphError) else None)
         if isinstance(error, KeyboardInterrupt):
             error = Cancelled(Fault("cancelled", "the run was interrupted"))
         if isinstance(error, StagegraphError):
             error.run = self._result()
         return error
 
-    def _end(self) -> None:
-        self._meter.close()
+    def _end(self, event: Event | None) -> None:
+        """Let go of everything and keep how the run ended, which may end in a warning; then tell the last event."""
         self._lending.close()
         if self._cache is not None:
-            self._cache.finish(self.recorder.record().as_dict())
+            self._cache.finish(self.recorder)
+        try:
+            if event is not None:
+                self._emit(event)
+        finally:
+            if self._cache is not None:
+                self._cache.close()
 
     def _result(self) -> Run:
         """The outputs as far as they were made."""
@@ -184,7 +191,7 @@ class Running:
 
     # One step
 
-    def prepare(self, step: Step, position: int) -> Call | None:
+    def prepare(self, step: Step, position: int) -> Arguments | None:
         """The values that the step's stage takes; None if it is not called and the step is done.
 
         Args:
@@ -196,33 +203,32 @@ class Running:
         if self.foresight is not None and position in self.foresight.unneeded:
             self._leave_out(step, position)
             return None
-        why = self._reason_to_skip(step)
-        if why:
+        if self.plan.conditional and (why := self._reason_to_skip(step)):
             self._commit(step, tuple(_Skipped(why) for _ in step.writes))
             self._emit(events.NodeSkipped(self.id, step.node.name, why))
             return None
         values = self._values
         # An optional input of which the node was skipped takes its default; one that was left out is not read.
-        arguments = {name: value for name, slot in step.reads if type(value := values[slot]) is not _Skipped}
-        rest = tuple(value for slot in step.rest if type(value := values[slot]) is not _Skipped) if step.rest else ()
-        return Call(arguments, rest, self._known_by(step, arguments) if self._cache is not None else None)
+        inputs = {name: value for name, slot in step.reads if type(value := values[slot]) is not _Skipped}
+        rest = tuple([value for slot in step.rest if type(value := values[slot]) is not _Skipped]) if step.rest else ()
+        return Arguments(inputs, rest, _NOTHING, self._known_by(step, inputs) if self._cache is not None else None)
 
-    def call(self, step: Step, position: int, call: Call) -> Done:
+    def call(self, step: Step, position: int, given: Arguments) -> Done:
         """Take the outputs that were kept, or lend the components and call the stage; from any thread.
 
         Args:
             step: of the plan.
             position: of the step in the plan, from 0.
-            call: what `prepare` gave.
+            given: what `prepare` gave.
 
         Raises:
             StaleError: the outputs were kept when the run began, and are not any more.
         """
         cache = self._cache
-        if cache is None or call.identities is None or self.foresight is None:
-            values, seconds, _ = self._run(step, position, call, None)
-            return Done(values, (None,) * len(values), seconds)
-        key = self.foresight.keys.get(position) or cache.node_key(step, call.identities)
+        if cache is None or given.identities is None or self.foresight is None:
+            values, seconds, _ = self._run(step, position, given, None)
+            return Done(values, (), seconds)
+        key = self.foresight.keys.get(position) or cache.node_key(step, given.identities)
         fresh = step.node.name in self.plan.fresh
         kept = cache.fetch(step, key) if not fresh else None
         if kept is not None:
@@ -230,7 +236,7 @@ class Running:
         elif position in self.foresight.reused:
             raise StaleError
         else:
-            produced, took, peak = self._run(step, position, call, key)
+            produced, took, peak = self._run(step, position, given, key)
             try:
                 cache.save(step, key, produced, seconds=took, peak_bytes=peak, fresh=fresh)
             except StoreError as error:  # the run goes on: what it made is in memory
@@ -256,8 +262,8 @@ class Running:
         if done.seconds is None:
             self._emit(events.NodeReused(self.id, step.node.name))
             return
-        self.recorder.seconds[step.node.name] = round(done.seconds, 6)
-        if self._on_event is not None or self._cache is not None:
+        self.recorder.seconds[step.node.name] = done.seconds
+        if self._is_heard:
             self._emit(events.NodeFinished(self.id, step.node.name, done.seconds))
 
     def reject(self, step: Step, error: BaseException) -> None:
@@ -266,55 +272,58 @@ class Running:
             self._emit(events.NodeFailed(self.id, step.node.name, error.faults))
 
     def _run(
-        self, step: Step, position: int, call: Call, key: NodeKey | Keyless | None
+        self, step: Step, position: int, given: Arguments, key: NodeKey | Keyless | None
     ) -> tuple[tuple[Any, ...], float, int]:
         """Call the stage as often as it is to be tried; gives values, seconds and the peak of memory in bytes."""
         retry = step.node.retry
+        call = self._lent if step.node.lent else self._timed
+        if retry is None:
+            return call(step, position, given, key)
         for attempt in itertools.count(1):
             try:
-                return self._attempt(step, position, call, key)
+                return call(step, position, given, key)
             except StagegraphError as error:
-                delay = retry.delay_after(attempt) if retry is not None and error.retryable else None
-                if delay is None or retry is None:
+                delay = retry.delay_after(attempt) if error.retryable else None
+                if delay is None:
                     raise
                 self._emit(events.NodeRetried(self.id, step.node.name, attempt, retry.attempts, delay, error.faults))
             self.cancellation.wait(delay)
             self.cancellation.check(step.node.name)
         raise AssertionError  # the loop has no end of its own
 
-    def _attempt(
-        self, step: Step, position: int, call: Call, key: NodeKey | Keyless | None
+    def _lent(
+        self, step: Step, position: int, given: Arguments, key: NodeKey | Keyless | None
     ) -> tuple[tuple[Any, ...], float, int]:
-        if not step.node.lent:
-            return self._timed(step, position, Arguments(call.arguments, call.rest, {}), key)
         with self._lending.lent(step) as lent:
-            return self._timed(step, position, Arguments(call.arguments, call.rest, lent), key)
+            return self._timed(step, position, attrs.evolve(given, lent=lent), key)
 
     def _timed(
         self, step: Step, position: int, given: Arguments, key: NodeKey | Keyless | None
     ) -> tuple[tuple[Any, ...], float, int]:
         node = step.node.name
-        if self._on_event is not None or self._cache is not None:
-            self._emit(events.NodeStarted(self.id, node, str(step.node.spec), position + 1))
-        meters = self._device_meters(step)
-        sample, begin = self._meter.start(), time.perf_counter()
+        if self._is_heard:
+            self._emit(events.NodeStarted(self.id, node, step.node.spec.reference, position + 1))
+        meters = self._device_meters(step) if step.node.lent else []
+        context = functools.partial(self._context, step, key) if step.node.spec.context is not None else None
+        self._meter.start(given)
+        begin = time.perf_counter()
         try:
-            produced = calls.call(step, given, self.cancellation, lambda flag: self._context(step, key, flag))
+            produced = calls.call(step, given, self.cancellation, context)
         finally:
-            seconds, peak = time.perf_counter() - begin, self._meter.stop(sample)
+            seconds, peak = time.perf_counter() - begin, self._meter.stop(given)
         if peak:
             self.recorder.peak_bytes[node] = peak
         if meters:
-            self.recorder.device_peak_bytes[node] = max(meter() for meter in meters)
+            self.recorder.device_peak_bytes[node] = max(told() for told in meters)
         return produced, seconds, peak
 
     def _device_meters(self, step: Step) -> list[Callable[[], int]]:
         """What tells the peak of the device's memory, set back to now."""
         components = dict.fromkeys(ref.component for ref in step.node.lent.values())
         found = (getattr(self.plan.graph.components[name], "peak_memory", None) for name in components)
-        meters = [meter for meter in found if meter is not None]
-        for meter in meters:
-            meter()
+        meters = [told for told in found if told is not None]
+        for told in meters:
+            told()
         return meters
 
     def _known_by(self, step: Step, arguments: Mapping[str, Any]) -> Identities:
@@ -346,9 +355,9 @@ class Running:
 
     def _commit(self, step: Step, produced: tuple[Any, ...]) -> None:
         values, readers = self._values, self._readers
-        for slot, value in zip(step.writes, produced, strict=True):
-            if slot is not None:
-                values[slot] = value
+        for i, written in enumerate(step.writes):
+            if written is not None:
+                values[written] = produced[i]
         for slot in step.waits:
             readers[slot] -= 1
             if not readers[slot]:
@@ -369,27 +378,35 @@ class Running:
         return StageContext(
             node,
             directory=self._make_directory,
-            record=lambda: self.recorder.record().as_dict(),
+            record=lambda: self.recorder.record(node).as_dict(),
             on_progress=progress if self._on_event is not None else None,
             on_checkpoint=(lambda number, value: keep.put(number, value, self._warn)) if keep is not None else None,
             restored=keep.latest if keep is not None and node not in self.plan.fresh else None,
             cancellation=flag,
         )
 
+    def _own_folder(self) -> Path:
+        """The run's own folder, whether it is there or not."""
+        if callable(self._directory):
+            self._directory = self._directory(self.id)
+        return self._directory or Path("runs") / f"{self.plan.graph.name.replace('/', '-')}-{self.id}"
+
     def _make_directory(self) -> Path:
         with self._telling:
-            if callable(self._directory):
-                self._directory = self._directory(self.id)
-            directory = self._directory or Path("runs") / f"{self.plan.graph.name.replace('/', '-')}-{self.id}"
+            directory = self._own_folder()
             directory.mkdir(parents=True, exist_ok=True)
             return directory
 
     def _warn(self, fault: Fault) -> None:
-        self._emit(events.CacheWarning(self.id, (fault,)))
+        with self._telling:
+            told_before = fault in self._warned
+            self._warned.add(fault)
+        if not told_before:  # a full disk is told once, not once a node
+            self._emit(events.CacheWarning(self.id, (fault,)))
 
     def _emit(self, event: Event) -> None:
         if self._cache is not None:
-            self._cache.told(events.as_dict(event))
+            self._cache.told(event)
         if self._on_event is not None:
             with self._telling:
                 self._on_event(event)

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from stagegraph.context import Cancellation
 from stagegraph.events import Listener
-from stagegraph.executors.checks import check_given, check_inputs
+from stagegraph.executors.checks import check
 from stagegraph.executors.result import Run
 from stagegraph.executors.running import Running, StaleError
 from stagegraph.plan import Plan
 from stagegraph.pool import Pool
-from stagegraph.preflight import preflight
 
 if TYPE_CHECKING:
     from stagegraph.caching import Caching
@@ -50,11 +49,10 @@ def run(
         StageError: a stage failed; its cause is chained.
         Cancelled: the flag was set, or the user interrupted.
     """
-    values, brought = check_inputs(plan, inputs), check_given(plan, given or {})
-    preflight(plan)
+    values, brought = check(plan, inputs, given)
     running = Running(plan, values, brought, on_event, pool, directory, cancellation or Cancellation(), caching)
-    running.begin()
     try:
+        running.begin()
         while not _done(running):
             running.restart()
     except BaseException as error:
@@ -65,17 +63,17 @@ def run(
 def _done(running: Running) -> bool:
     """Take every step; False if the store does not have what it promised."""
     for position, step in enumerate(running.plan.steps):
-        call = running.prepare(step, position)
-        if call is None:
+        given = running.prepare(step, position)
+        if given is None:
             continue
         try:
-            done = running.call(step, position, call)
+            done = running.call(step, position, given)
         except StaleError:
             return False
         except Exception as error:
             running.reject(step, error)
             raise
-        del call  # nothing but the run may hold values when it lets go of them
+        del given  # nothing but the run may hold values when it lets go of them
         running.commit(step, done)
         del done
     return True

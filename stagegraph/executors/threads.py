@@ -20,12 +20,12 @@ from stagegraph.context import Cancellation
 from stagegraph.errors import Cancelled
 from stagegraph.events import Listener
 from stagegraph.executors.ahead import Ahead
-from stagegraph.executors.checks import check_given, check_inputs
+from stagegraph.executors.calls import Arguments
+from stagegraph.executors.checks import check
 from stagegraph.executors.result import Run
-from stagegraph.executors.running import Call, Running, StaleError
+from stagegraph.executors.running import Running, StaleError
 from stagegraph.plan import Plan
 from stagegraph.pool import Pool
-from stagegraph.preflight import preflight
 
 if TYPE_CHECKING:
     from stagegraph.caching import Caching
@@ -63,24 +63,22 @@ def run(
 ) -> Run:
     """Run a plan; the arguments and errors are those of `executors.serial.run`, and `lanes` bounds what runs at once.
 
-    After the first error nothing that depends on the failed step starts; what runs, and what does not depend on it,
-    is brought to its end, and then the error is raised.
+    After an error nothing that depends on the failed step starts; what runs, and what does not depend on it, is brought
+    to its end. Then the error is raised; of several, that of the first step of the plan, as in `executors.serial.run`.
 
     While a step runs that is lent components, those of the next one are loaded, if it is known that they fit beside.
     """
-    values, brought = check_inputs(plan, inputs), check_given(plan, given or {})
-    preflight(plan)
+    values, brought = check(plan, inputs, given)
     running = Running(plan, values, brought, on_event, pool, directory, cancellation or Cancellation(), caching)
     lanes = lanes or Lanes()
-    running.begin()
-    with ThreadPoolExecutor(lanes.total + 1, thread_name_prefix="stagegraph") as threads:  # one loads ahead
-        while True:
-            error = _Pass(running, lanes, threads).run()
-            if error is None:
-                return running.finish()
-            if not isinstance(error, StaleError):
-                raise running.fail(error) from error.__cause__
-            running.restart()
+    try:
+        running.begin()
+        with ThreadPoolExecutor(lanes.total + 1, thread_name_prefix="stagegraph") as threads:  # one loads ahead
+            while not _Pass(running, lanes, threads).run():
+                running.restart()
+    except BaseException as error:
+        raise running.fail(error) from error.__cause__
+    return running.finish()
 
 
 class _Pass:
@@ -102,10 +100,13 @@ class _Pass:
         self._ready: dict[str, deque[int]] = defaultdict(deque)
         self._busy: Counter[str] = Counter()
         self._done: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
-        self._errors: list[BaseException] = []
+        self._errors: dict[int, BaseException] = {}
 
-    def run(self) -> BaseException | None:
-        """Run every step; gives the first error when nothing runs any more."""
+    def run(self) -> bool:
+        """Run every step; False if the store does not have what it promised.
+
+        An error is raised when nothing runs any more: that of the first step that failed.
+        """
         for i, missing in enumerate(self._missing):
             if not missing:
                 self._enqueue(i)
@@ -114,35 +115,42 @@ class _Pass:
             while self._busy.total():
                 self._finish(*self._done.get())
                 self._start()
-        except KeyboardInterrupt as interrupt:
+        except BaseException:  # the user interrupts, or a listener fails
             self._running.cancellation.cancel()
-            return interrupt
-        return next((e for e in self._errors if not isinstance(e, StaleError)), next(iter(self._errors), None))
+            raise
+        failed = [error for _, error in sorted(self._errors.items()) if not isinstance(error, StaleError)]
+        if failed:
+            raise failed[0]
+        return not self._errors
 
     def _enqueue(self, i: int) -> None:
         self._ready[self._steps[i].node.lane].append(i)
 
     def _start(self) -> None:
         """Start what is ready, as far as the lanes are wide."""
-        for lane, waiting in list(self._ready.items()):
-            while waiting and self._busy[lane] < self._lanes.width(lane):
-                i = waiting.popleft()
-                try:
-                    call = self._running.prepare(self._steps[i], i)
-                except Cancelled as error:
-                    self._errors.append(error)
-                    return
-                if call is None:
-                    self._release_readers(i)
-                    continue
-                self._busy[lane] += 1
-                self._threads.submit(self._work, i, call)
-                for part in self._ahead.of(i):
-                    self._threads.submit(self._running.load_ahead, part)
+        while (lane := self._free_lane()) is not None:  # looked for anew: a step that is skipped makes others ready
+            i = self._ready[lane].popleft()
+            try:
+                given = self._running.prepare(self._steps[i], i)
+            except Cancelled as error:
+                self._errors[i] = error
+                return
+            if given is None:
+                self._release_readers(i)
+                continue
+            self._busy[lane] += 1
+            self._threads.submit(self._work, i, given)
+            for part in self._ahead.of(i):
+                self._threads.submit(self._running.load_ahead, part)
 
-    def _work(self, i: int, call: Call) -> None:
+    def _free_lane(self) -> str | None:
+        """A lane that has a step to start, and room for it."""
+        lanes = self._ready.items()
+        return next((lane for lane, steps in lanes if steps and self._busy[lane] < self._lanes.width(lane)), None)
+
+    def _work(self, i: int, given: Arguments) -> None:
         try:
-            result: Any = self._running.call(self._steps[i], i, call)
+            result: Any = self._running.call(self._steps[i], i, given)
         except BaseException as error:
             result = error
         self._done.put((i, result))
@@ -152,7 +160,7 @@ class _Pass:
         self._busy[step.node.lane] -= 1
         if isinstance(result, BaseException):
             self._running.reject(step, result)
-            self._errors.append(result)
+            self._errors[i] = result
             return
         self._running.commit(step, result)
         self._release_readers(i)

@@ -4,13 +4,16 @@
 builder has. Both report every fault at once and read no weights.
 """
 
-from stagegraph.graph.bind import bind
-from stagegraph.graph.drafts import Draft, Drafts, embed, to_drafts, to_manifest
-from stagegraph.graph.read import build, read
+from stagegraph.graph.bind import Attempt, bind
+from stagegraph.graph.drafts import Draft, Drafts, to_drafts, to_manifest
+from stagegraph.graph.embed import embed, wrong_wires
+from stagegraph.graph.faults import in_order
+from stagegraph.graph.read import build, read, tried
 from stagegraph.graph.values import INPUTS, Constant, Graph, Input, Node, PartRef, Ref, Source
 
 __all__ = [
     "INPUTS",
+    "Attempt",
     "Constant",
     "Draft",
     "Drafts",
@@ -23,7 +26,10 @@ __all__ = [
     "bind",
     "build",
     "embed",
+    "in_order",
     "read",
     "to_drafts",
     "to_manifest",
+    "tried",
+    "wrong_wires",
 ]

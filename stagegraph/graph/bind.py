@@ -2,103 +2,165 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+import attrs
 
 from stagegraph.components import component_spec_of
 from stagegraph.errors import Fault, GraphError, Location, suggest
 from stagegraph.graph.drafts import Draft, Drafts, Wire
-from stagegraph.graph.faults import Faults, Locate, in_order, listed, named
-from stagegraph.graph.values import INPUTS, NAME, Constant, Graph, Node, PartRef, Ref, Source
+from stagegraph.graph.faults import Faults, Locate, in_order, listed, named, once
+from stagegraph.graph.reach import names, needed
+from stagegraph.graph.values import INPUTS, Constant, Graph, Node, PartRef, Ref, Source, is_name
 from stagegraph.manifest import Value
 from stagegraph.ports import accepts, list_of, type_name
 from stagegraph.serde import Path, StructureError, structure
 
 
-def bind(
-    drafts: Drafts,
-    *,
-    locate: Locate = lambda path, at_key: None,
-    broken: frozenset[Path] = frozenset(),
-    faults: list[Fault] | None = None,
-) -> Graph:
+@attrs.frozen
+class Attempt:
+    """A graph as far as it can be bound, and what is wrong with it.
+
+    Attributes:
+        graph: without nodes and components that could not be made, wires that lead nowhere, and outputs of neither.
+            Nodes that wait for each other come last.
+        faults: all of them; none if the graph can run.
+        needed: if there are faults: the nodes that the outputs need, as far as it can be told; a wire that leads
+            nowhere is taken for one to what was probably meant.
+    """
+
+    graph: Graph
+    faults: tuple[Fault, ...]
+    needed: frozenset[str]
+
+
+def bind(drafts: Drafts, *, locate: Locate | None = None, faults: list[Fault] | None = None) -> Graph:
     """Resolve and check every wire.
 
     Args:
         drafts: the graph as far as it is known.
         locate: where a part of the document was written.
-        broken: paths of nodes and components that could not be made; references to them are not reported again.
         faults: what is already known to be wrong; reported together with what is found here.
 
     Raises:
         GraphError: with every fault.
     """
-    binder = _Binder(drafts, locate, broken, list(faults or ()))
+    tried = attempt(drafts, locate=locate, faults=faults)
+    if tried.faults:
+        raise GraphError(*tried.faults)
+    return tried.graph
+
+
+def attempt(
+    drafts: Drafts,
+    *,
+    locate: Locate | None = None,
+    faults: list[Fault] | None = None,
+    outputs: Iterable[str] | None = None,
+) -> Attempt:
+    """Resolve and check every wire, and go on after what is wrong; the arguments are those of `bind`.
+
+    Args:
+        outputs: the outputs or nodes that are asked for; the graph's outputs if None.
+    """
+    binder = _Binder(drafts, locate, list(faults or ()))
     nodes = {name: binder.node(draft) for name, draft in drafts.nodes.items()}
-    outputs = binder.outputs()
+    refs = binder.outputs()
+    for path, text in drafts.loose.items():
+        binder.look_up(path, text)
     binder.check_residency()
     order = binder.order(nodes)
-    if binder.faults:
-        raise GraphError(*in_order(binder.faults))
-    return Graph(
+    graph = Graph(
         drafts.name,
         drafts.description,
         dict(drafts.inputs),
         dict(drafts.components),
-        {name: nodes[name] for name in order},
-        outputs,
+        {name: nodes[name] for name in order if nodes[name].stage is not None},
+        refs,
         dict(drafts.residency),
+        binder.locations(),
     )
+    wanted = drafts.outputs.values() if outputs is None else [drafts.outputs.get(name, name) for name in outputs]
+    found = in_order(once(binder.faults))
+    return Attempt(graph, tuple(found), frozenset(needed(drafts, wanted)) if found else frozenset())
 
 
 class _Binder(Faults):
     """From drafts to nodes, collecting faults."""
 
-    def __init__(self, drafts: Drafts, locate: Locate, broken: frozenset[Path], faults: list[Fault]) -> None:
-        super().__init__(locate, faults)
+    def __init__(self, drafts: Drafts, locate: Locate | None, faults: list[Fault]) -> None:
+        super().__init__(self._locate_node, faults)
         self._drafts = drafts
-        self._broken = broken
         self._whole = locate
-        self._locate = self._locate_node
-        for kind, names in ((INPUTS, drafts.inputs), ("components", drafts.components), ("nodes", drafts.nodes)):
-            for name in names:
-                if not NAME.fullmatch(name) or (name == INPUTS and kind == "nodes"):
+        self._producers: dict[str, tuple[Ref, Any]] = {}
+        for kind, known in ((INPUTS, drafts.inputs), ("components", drafts.components), ("nodes", drafts.nodes)):
+            for name in known:
+                if not is_name(name) or (name == INPUTS and kind == "nodes"):
                     why = f'ASCII letters, digits, "_" and "-", not starting with a digit; no node is called "{INPUTS}"'
                     self.add((kind, name), "invalid_name", f'"{name}" cannot be used as a name', why, at_key=True)
 
+    def locations(self) -> dict[str, Location | None]:
+        """Where the params of each component were written."""
+        return {name: self._locate(("components", name, "params"), False) for name in self._drafts.components}
+
+    def add(self, path: Path, code: str, what: str, why: str = "", fix: str = "", at_key: bool = False) -> None:
+        """Something is wrong; what stands in the file of an embedded graph is named as it is there."""
+        within = self._within(path)
+        if within:
+            what, why, fix = (text.replace(f"{within}/", "") for text in (what, why, fix))
+        super().add(path, code, what, why, fix, at_key)
+
+    def _within(self, path: Path) -> str:
+        """The embedded graph in whose file something was written; empty if it was in the outermost."""
+        name = str(path[1]).rpartition("/")[0] if len(path) > 1 else ""
+        if not name:
+            return ""
+        if self._whole is None:
+            return ""
+        here, whole = self._locate_node(path, False), self._whole(path[:1], False)
+        return name if here is not None and whole is not None and here.file != whole.file else ""
+
     def _locate_node(self, path: Path, at_key: bool) -> Location | None:
-        """Nodes of an embedded graph stand in the file of that graph."""
-        draft = self._drafts.nodes.get(str(path[1])) if len(path) > 1 and path[0] == "nodes" else None
-        if draft is not None and draft.place is not None:
-            return draft.place(path[2:], at_key)
-        return self._whole(path, at_key)
+        """Nodes and components of an embedded graph stand in the file of that graph."""
+        place = None
+        if len(path) > 1 and path[0] == "nodes" and path[1] in self._drafts.nodes:
+            place = self._drafts.nodes[str(path[1])].place
+        elif len(path) > 1 and path[0] == "components":
+            place = self._drafts.places.get(str(path[1]))
+        if place is not None:
+            return place(path[2:], at_key)
+        return self._whole(path, at_key) if self._whole is not None else None
 
     def node(self, draft: Draft) -> Node:
         """The node of a draft; what is wrong with it is added to the faults."""
         path = ("nodes", draft.name)
+        spec = draft.spec
         wires: dict[str, Source] = {}
         for port, wire in draft.wires.items():
-            if port not in draft.spec.inputs:
+            if port not in spec.inputs:
                 self._unknown_input(draft, port)
             elif (source := self._source((*path, "inputs", port), draft, port, wire)) is not None:
                 wires[port] = source
-        for name, declared in draft.spec.inputs.items():
-            if declared.required and name not in draft.wires:
-                what = f"{draft.name} ({draft.spec.id}): nothing feeds the input {declared}"
+        for name, declared in spec.inputs.items():
+            if name not in draft.wires and declared.required:
+                what = f"{draft.name} ({spec.id}): nothing feeds the input {declared}"
                 self.add(path, "missing_input", what, "it has no default", self._providers(draft, name))
         self._check_map(draft)
-        lent = self._lent(draft)
-        where = self._locate(path, True)
+        lent = self._lent(draft) if spec.lent or draft.components else {}
         how = (self._when(draft), draft.map, draft.timeout, draft.retry)
-        return Node(draft.name, draft.spec, draft.stage, wires, lent, *how, where)
+        return Node(draft.name, spec, draft.stage, wires, lent, *how, self._locate_node(path, True))
 
     def _when(self, draft: Draft) -> Ref | Constant | None:
         path = ("nodes", draft.name, "when")
         if isinstance(draft.when, bool):
             return None if draft.when else Constant(False)
-        ref = self._ref(path, draft.when)
-        if ref is not None and not accepts(bool, self._type(ref)):
-            what = f"{ref} is {type_name(self._type(ref))}, but {draft.name} runs by a bool"
+        known = self._resolved(path, draft.when)
+        if known is None:
+            return None
+        ref, given = known
+        if not accepts(bool, given):
+            what = f"{ref} is {type_name(given)}, but {draft.name} runs by a bool"
             self.add(path, "type_mismatch", what, fix="give when a wire of type bool")
         return ref
 
@@ -118,6 +180,10 @@ class _Binder(Faults):
         if not isinstance(wire, list):
             source = self._producer(path, draft, port, wire)
             return (source,) if source is not None and draft.spec.inputs[port].variadic else source
+        if not draft.spec.inputs[port].variadic and not wire:
+            what = f"{draft.name} ({draft.spec.id}): nothing feeds the input {draft.spec.inputs[port]}"
+            self.add(path, "missing_input", what, "the list is empty", self._providers(draft, port))
+            return None
         if not draft.spec.inputs[port].variadic:
             what = f"the input {port} of node {draft.name} is fed from {len(wire)} places"
             self.add(path, "duplicate_producer", what, f"{draft.spec.id} takes one value there", "keep one of them")
@@ -128,9 +194,12 @@ class _Binder(Faults):
     def _producer(self, path: Path, draft: Draft, port: str, wire: str | Value) -> Ref | Constant | None:
         if isinstance(wire, Value):
             return self._constant(path, draft, port, wire)
-        ref = self._ref(path, wire)
-        if ref is not None:
-            self._check_type(path, draft, port, ref)
+        known = self._resolved(path, wire)
+        if known is None:
+            return None
+        ref, given = known
+        if given is not draft.spec.inputs[port].type or draft.map or draft.gates:
+            self._check_type(path, draft, port, ref, given)
         return ref
 
     def _constant(self, path: Path, draft: Draft, port: str, constant: Value) -> Constant | None:
@@ -145,11 +214,11 @@ class _Binder(Faults):
     def _wanted(self, draft: Draft, port: str) -> Any:
         """The type that must flow into a port: a list of its type where the node maps over it."""
         type_ = draft.spec.inputs[port].type
-        return list_of(type_) if port in draft.map else type_
+        return list_of(type_) if draft.map and port in draft.map else type_
 
     def outputs(self) -> dict[str, Ref]:
-        refs = {name: self._ref(("outputs", name), text) for name, text in self._drafts.outputs.items()}
-        return {name: ref for name, ref in refs.items() if ref is not None}
+        found = {name: self._resolved(("outputs", name), text) for name, text in self._drafts.outputs.items()}
+        return {name: known[0] for name, known in found.items() if known is not None}
 
     def check_residency(self) -> None:
         """Whether the parts for which a residency is said are there, and can be moved where they are to be."""
@@ -167,23 +236,27 @@ class _Binder(Faults):
                 self.add(path, "invalid_value", what, "it has no offload and restore", "use release-after-last-use")
 
     def order(self, nodes: Mapping[str, Node]) -> list[str]:
-        """A topological order that keeps the order of writing where it can; cycles are reported."""
-        index = {name: i for i, name in enumerate(nodes)}
-        edges = [(ref.node, name) for name, node in nodes.items() for ref in node.refs() if ref.node in nodes]
-        if all(index[producer] < index[consumer] for producer, consumer in edges):
+        """A topological order that keeps the order of writing where it can; cycles are reported, and come last."""
+        if _in_order(nodes):
             return list(nodes)
         import networkx as nx  # 0.2 s to import; graphs written in order, the usual case, do without
 
+        index = {name: i for i, name in enumerate(nodes)}
+        edges = [(ref.node, name) for name, node in nodes.items() for ref in node.refs() if ref.node in nodes]
         digraph = nx.DiGraph()
         digraph.add_nodes_from(nodes)
         digraph.add_edges_from(edges)
         if nx.is_directed_acyclic_graph(digraph):
             return list(nx.lexicographical_topological_sort(digraph, key=index.__getitem__))
+        tied: set[str] = set()
         for knot in nx.strongly_connected_components(digraph):
             knot = sorted(knot, key=index.__getitem__)
             if len(knot) > 1 or digraph.has_edge(knot[0], knot[0]):
                 self._cycle([edge[0] for edge in nx.find_cycle(digraph.subgraph(knot), knot[0])], nodes, index)
-        return []
+                tied.update(knot)
+        digraph.remove_nodes_from(tied)
+        loose = nx.lexicographical_topological_sort(digraph, key=index.__getitem__)
+        return [*loose, *(name for name in nodes if name in tied)]
 
     def _cycle(self, names: list[str], nodes: Mapping[str, Node], index: Mapping[str, int]) -> None:
         start = min(range(len(names)), key=lambda i: index[names[i]])
@@ -198,6 +271,19 @@ class _Binder(Faults):
         path = ("nodes", names[0], "when") if first == "when" else ("nodes", names[0], "inputs", first)
         self.add(path, "cycle", what, why, "cut one of these wires")
 
+    def look_up(self, path: Path, text: str) -> None:
+        """Whether a reference leads somewhere, whatever it feeds."""
+        self._ref(path, text)
+
+    def _resolved(self, path: Path, text: str) -> tuple[Ref, Any] | None:
+        """The producer that a reference names, and its type; None, and a fault, if there is none."""
+        known = self._producers.get(text)
+        if known is None:
+            ref = self._ref(path, text)
+            if ref is not None:
+                known = self._producers[text] = (ref, self._type(ref))
+        return known
+
     def _ref(self, path: Path, text: str) -> Ref | None:
         """The producer that a reference names; None, and a fault, if there is none."""
         node, dot, port = text.partition(".")
@@ -210,8 +296,12 @@ class _Binder(Faults):
         if node in self._drafts.subgraphs:
             return self._export(path, node, port, text)
         if node not in self._drafts.nodes:
-            if ("nodes", node) not in self._broken:
-                fix = f'write "inputs.{node}"' if node in self._drafts.inputs else suggest(node, self._drafts.nodes)
+            if ("nodes", node) not in self._drafts.lost:
+                fix = (
+                    f'write "inputs.{node}"'
+                    if node in self._drafts.inputs
+                    else suggest(node, names(self._drafts, node))
+                )
                 self.add(path, "unknown_node", f'there is no node "{node}"', f'the wire is "{text}"', fix)
             return None
         spec = self._drafts.nodes[node].spec
@@ -219,9 +309,12 @@ class _Binder(Faults):
             return Ref(node, next(iter(spec.outputs)))
         if port in spec.outputs:
             return Ref(node, port)
+        if not spec.outputs:
+            self.add(path, "unknown_port", f"{node} ({spec.id}) has no outputs")
+            return None
         if not dot:
-            code, what = "ambiguous_port", f"{node} ({spec.id}) has {len(spec.outputs) or 'no'} outputs, so name one"
-            fix = f"write {' or '.join(f'{node}.{name}' for name in spec.outputs)}" if spec.outputs else ""
+            code, what = "ambiguous_port", f"{node} ({spec.id}) has {len(spec.outputs)} outputs, so name one"
+            fix = f"write {' or '.join(f'{node}.{name}' for name in spec.outputs)}"
         else:
             code, what, fix = "unknown_port", f'{node} ({spec.id}) has no output "{port}"', suggest(port, spec.outputs)
         self.add(path, code, what, f"its outputs: {listed(spec.outputs)}", fix)
@@ -234,24 +327,39 @@ class _Binder(Faults):
             output = next(iter(exports))
         if output in exports:
             return self._ref(path, exports[output])
-        code = "unknown_port" if output else "ambiguous_port"
-        what = (
-            f'{name} has no output "{output}"' if output else f"{name} has {len(exports) or 'no'} outputs, so name one"
-        )
-        fix = suggest(output, exports) if output else f"write {' or '.join(f'{name}.{e}' for e in exports)}"
-        self.add(path, code, what, f"its outputs: {named(exports)}", fix if exports else "")
+        if not exports:
+            self.add(path, "unknown_port", f"{name} has no outputs")
+        elif output:
+            what, why = f'{name} has no output "{output}"', f"its outputs: {named(exports)}"
+            self.add(path, "unknown_port", what, why, suggest(output, exports))
+        else:
+            what, why = f"{name} has {len(exports)} outputs, so name one", f"its outputs: {named(exports)}"
+            self.add(path, "ambiguous_port", what, why, f"write {' or '.join(f'{name}.{e}' for e in exports)}")
         return None
 
-    def _check_type(self, path: Path, draft: Draft, port: str, ref: Ref) -> None:
-        wanted, given = self._wanted(draft, port), self._type(ref)
+    def _check_type(self, path: Path, draft: Draft, port: str, ref: Ref, given: Any) -> None:
+        gate = draft.gates.get(port)
+        if gate is not None and gate.inputs[gate.port].type is Any:
+            gate = None
+        # Behind a gate the wire was checked when the embedded graph was read
+        wanted = self._wanted(draft, port) if gate is None else gate.inputs[gate.port].type
         if accepts(wanted, given):
             return
-        what = f"{ref} is {type_name(given)}, but {draft.name}.{port} takes {type_name(wanted)}"
-        why = f"{draft.name} ({draft.spec.id}) takes: {listed(draft.spec.inputs)}"
+        if gate is None:
+            target, takes = f"{draft.name}.{port}", f"{draft.name} ({draft.spec.id}) takes: {listed(draft.spec.inputs)}"
+            fix = self._providers(draft, port, wanted)
+        else:
+            inputs = named(f"{i.name} {type_name(i.type)}" for i in gate.inputs.values())
+            target, takes = f"{gate.graph}.{gate.port}", f"{gate.graph} ({gate.title}) takes: {inputs}"
+            fix = self._providers(draft, gate.port, wanted)
         if ref.node != INPUTS:
             source = self._drafts.nodes[ref.node].spec
-            why += f"; {ref.node} ({source.id}) gives: {listed(source.outputs)}"
-        self.add(path, "type_mismatch", what, why, self._providers(draft, port))
+            takes += f"; {ref.node} ({source.id}) gives: {listed(source.outputs)}"
+        if gate is None and accepts(list_of(wanted), given):
+            others = f"; or {fix}" if fix.startswith("wire") else ""
+            fix = f"take its items with map: [{port}]{others}"
+        what = f"{ref} is {type_name(given)}, but {target} takes {type_name(wanted)}"
+        self.add(path, "type_mismatch", what, takes, fix)
 
     def _type(self, ref: Ref) -> Any:
         if ref.node == INPUTS:
@@ -260,17 +368,32 @@ class _Binder(Faults):
         type_ = draft.spec.outputs[ref.port].type
         return list_of(type_) if draft.map else type_
 
-    def _providers(self, draft: Draft, port: str) -> str:
-        """What in this graph could feed a port of a node."""
-        wanted = self._wanted(draft, port)
+    def _providers(self, draft: Draft, port: str, wanted: Any = None) -> str:
+        """What in this graph could feed a port of a node, or of the embedded graph that it stands in."""
+        wanted = self._wanted(draft, port) if wanted is None else wanted
         if wanted is Any:
             return ""
-        refs = [Ref(INPUTS, i.name) for i in self._drafts.inputs.values() if i.type is not Any]
-        refs += [Ref(d.name, name) for d in self._drafts.nodes.values() if d is not draft for name in d.spec.outputs]
-        fitting = [str(ref) for ref in refs if self._type(ref) is not Any and accepts(wanted, self._type(ref))]
+        level = self._within(("nodes", draft.name, "inputs", port))
+        offers = {str(ref): ref for ref in (() if level else (Ref(INPUTS, name) for name in self._drafts.inputs))}
+        for other in self._drafts.nodes.values():
+            if other is not draft and other.name.rpartition("/")[0] == level:
+                offers |= {str(ref): ref for ref in (Ref(other.name, name) for name in other.spec.outputs)}
+        for name, exports in self._drafts.subgraphs.items():
+            if name.rpartition("/")[0] == level and not draft.name.startswith(f"{name}/"):
+                known = {f"{name}.{output}": self._known(text) for output, text in exports.items()}
+                offers |= {text: ref for text, ref in known.items() if ref is not None}
+        types = {text: self._type(ref) for text, ref in offers.items()}
+        fitting = [text for text, type_ in types.items() if type_ is not Any and accepts(wanted, type_)]
         if fitting:
             return f"wire {port}: {' or '.join(fitting[:4])}"
         return f"add a stage or an input that gives {type_name(wanted)}"
+
+    def _known(self, text: str) -> Ref | None:
+        """The producer that a reference names, if it names one plainly."""
+        node, _, port = text.partition(".")
+        draft = self._drafts.nodes.get(node)
+        outputs = list(draft.spec.outputs) if draft is not None else []
+        return Ref(node, port or outputs[0]) if port in outputs or (not port and len(outputs) == 1) else None
 
     def _unknown_input(self, draft: Draft, port: str) -> None:
         spec = draft.spec
@@ -302,7 +425,7 @@ class _Binder(Faults):
         if chosen is not None:
             path = (*path, "components", argument)
             if chosen not in self._drafts.components:
-                if ("components", chosen) not in self._broken:
+                if ("components", chosen) not in self._drafts.lost:
                     fix = suggest(chosen, self._drafts.components)
                     self.add(path, "unknown_component", f'the graph has no component "{chosen}"', fix=fix)
                 return None
@@ -321,10 +444,21 @@ class _Binder(Faults):
             what += f", which {len(candidates)} components provide: {named(map(str, candidates))}"
             fix = f"add components: {{{argument}: ...}} to the node, with {options}"
             self.add(path, "ambiguous_component", what, fix=fix)
-        elif not any(kind == "components" for kind, _ in self._broken):
+        elif not any(kind == "components" for kind, _ in self._drafts.lost):
             what += f", which {f'component {chosen}' if chosen else 'no component of the graph'} provides"
             self.add(path, "missing_component", what, fix="add a component that provides it under components")
         return None
+
+
+def _in_order(nodes: Mapping[str, Node]) -> bool:
+    """Whether every node comes after those that feed it."""
+    before = {INPUTS}
+    for name, node in nodes.items():
+        for source in node.sources:
+            if isinstance(source, Ref) and source.node not in before:
+                return False
+        before.add(name)
+    return True
 
 
 def _feeds(node: Node, producer: str) -> Iterator[tuple[str, Ref]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -11,7 +11,7 @@ from stagegraph import manifest as manifests
 from stagegraph.attempts import Retry
 from stagegraph.components import Residency, component_spec_of
 from stagegraph.errors import Fault, GraphError, Location
-from stagegraph.graph.values import INPUTS, Graph, Input, Ref, Source
+from stagegraph.graph.values import Graph, Input, Ref, Source
 from stagegraph.manifest import ComponentDecl, InputDecl, Manifest, NodeDecl, Value
 from stagegraph.ports import type_name
 from stagegraph.serde import Path, unstructure
@@ -23,9 +23,22 @@ Wire = str | Value | list[str | Value]
 Place = Callable[[Path, bool], Location | None]
 
 
+@attrs.frozen
+class Gate:
+    """An input of an embedded graph, through which something comes from outside: the graph, by its names, and which."""
+
+    graph: str
+    title: str
+    inputs: Mapping[str, Input] = attrs.field(repr=False)
+    port: str
+
+
 @attrs.define
 class Draft:
-    """A node before it is bound: its wires are references as written, `components` is argument -> component name."""
+    """A node before it is bound: its wires are references as written, `components` is argument -> component name.
+
+    `gates` are the inputs of its graph through which its own are fed, where that graph is embedded in another.
+    """
 
     name: str
     spec: StageSpec
@@ -36,12 +49,20 @@ class Draft:
     map: tuple[str, ...] = ()
     timeout: float | None = None
     retry: Retry | None = None
+    gates: dict[str, Gate] = attrs.field(factory=dict, eq=False, repr=False)
     place: Place | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @attrs.define
 class Drafts:
-    """A whole graph before it is bound. `subgraphs` gives, for each embedded graph, what its outputs refer to."""
+    """A whole graph before it is bound.
+
+    Attributes:
+        subgraphs: for each embedded graph, what its outputs refer to.
+        places: where parts of the components of embedded graphs were written, by component.
+        lost: what could not be made, by its path, and the references that it was fed.
+        loose: these references by the path where each was written; of embedded graphs they have been looked at.
+    """
 
     name: str
     description: str = ""
@@ -51,100 +72,18 @@ class Drafts:
     outputs: dict[str, str] = attrs.field(factory=dict)
     subgraphs: dict[str, dict[str, str]] = attrs.field(factory=dict)
     residency: dict[str, Residency | Mapping[str, Residency]] = attrs.field(factory=dict)
+    places: dict[str, Place] = attrs.field(factory=dict, eq=False, repr=False)
+    lost: dict[Path, tuple[str, ...]] = attrs.field(factory=dict, eq=False, repr=False)
+    loose: dict[Path, str] = attrs.field(factory=dict, eq=False, repr=False)
 
 
-def embed(
-    outer: Drafts, name: str, inner: Drafts, wires: Mapping[str, Wire], components: Mapping[str, str] | None = None
-) -> None:
-    """Put a graph into another as if it were a node.
-
-    Its nodes are called `name/node` from then on; `name.output` refers to its outputs.
-
-    Args:
-        outer: the graph that grows.
-        name: what the subgraph is called in it.
-        inner: the subgraph; it is not changed.
-        wires: what feeds its inputs; an input that nothing feeds takes its default.
-        components: inner component -> component of the outer graph to use in its place.
-
-    Raises:
-        GraphError: an input of the subgraph is required and not fed, or it has no such input; all of them.
-    """
-    _check_wires(name, inner, wires)
-    replaced = dict(components or {})
-    for component, value in inner.components.items():
-        if component not in replaced:
-            outer.components[f"{name}/{component}"] = value
-            if component in inner.residency:
-                outer.residency[f"{name}/{component}"] = inner.residency[component]
-            replaced[component] = f"{name}/{component}"
-
-    def outside(wire: Wire) -> Wire:
-        if isinstance(wire, list):
-            fed = [outside(part) for part in wire]
-            return [part for item in fed for part in (item if isinstance(item, list) else [item])]
-        if not isinstance(wire, str):
-            return wire
-        node, _, port = wire.partition(".")
-        if node != INPUTS:
-            return f"{name}/{wire}"
-        return wires[port] if port in wires else Value(inner.inputs[port].default)
-
-    for node, draft in inner.nodes.items():
-        outer.nodes[f"{name}/{node}"] = attrs.evolve(
-            draft,
-            name=f"{name}/{node}",
-            wires={port: outside(wire) for port, wire in draft.wires.items()},
-            components={argument: replaced.get(c, c) for argument, c in _chosen(draft, inner).items()},
-            when=_condition(outside(draft.when)) if isinstance(draft.when, str) else draft.when,
-        )
-    for subgraph, exports in inner.subgraphs.items():
-        outer.subgraphs[f"{name}/{subgraph}"] = {output: f"{name}/{ref}" for output, ref in exports.items()}
-    outer.subgraphs[name] = {output: _reference(outside(ref)) for output, ref in inner.outputs.items()}
-
-
-def _check_wires(name: str, inner: Drafts, wires: Mapping[str, Wire]) -> None:
-    known = ", ".join(inner.inputs) or "none"
-    faults = [
-        Fault("unknown_port", f'{name} ({inner.name}) has no input "{port}"', why=f"its inputs: {known}")
-        for port in wires
-        if port not in inner.inputs
-    ]
-    faults += [
-        Fault("missing_input", f"{name} ({inner.name}): nothing feeds the input {i.name} {type_name(i.type)}")
-        for i in inner.inputs.values()
-        if i.required and i.name not in wires
-    ]
-    if faults:
-        raise GraphError(*faults)
-
-
-def _chosen(draft: Draft, graph: Drafts) -> dict[str, str]:
-    """The components of a node, with the only one that provides what it needs written out.
-
-    Inside another graph there may be more that do, and the node keeps those that it was written for.
-    """
-    chosen = dict(draft.components)
-    for argument in draft.spec.lent.values():
-        providers = [
-            name
-            for name, component in graph.components.items()
-            for part in component_spec_of(component).parts.values()
-            if part.type is argument.type
-        ]
-        if argument.name not in chosen and len(providers) == 1:
-            chosen[argument.name] = providers[0]
-    return chosen
-
-
-def _condition(wire: Wire) -> str | bool:
-    return bool(wire.value) if isinstance(wire, Value) else _reference(wire)
-
-
-def _reference(wire: Wire) -> str:
-    if not isinstance(wire, str):
-        raise GraphError(Fault("invalid_type", "a constant cannot be an output", fix="give a wire"))
-    return wire
+def references(wires: Iterable[Wire | bool]) -> Iterator[str]:
+    """The references among wires as they are written."""
+    for wire in wires:
+        if isinstance(wire, str):
+            yield wire
+        elif isinstance(wire, list):
+            yield from references(wire)
 
 
 def to_manifest(drafts: Drafts, *, with_defaults: bool = False) -> Manifest:

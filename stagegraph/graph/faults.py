@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from stagegraph.errors import Fault, Location
@@ -30,6 +30,11 @@ class Faults:
     def adopt(self, path: Path, fault: Fault) -> None:
         """A fault that somebody else found, of what stands at a path."""
         self.add(path, fault.code, fault.what, fault.why, fault.fix)
+
+
+def once(faults: Iterable[Fault]) -> list[Fault]:
+    """Each fault once: a graph that is embedded is looked at alone, and wherever it is used."""
+    return list({(f.code, f.what, f.location or f.where): f for f in reversed(list(faults))}.values())[::-1]
 
 
 def in_order(faults: list[Fault]) -> list[Fault]:

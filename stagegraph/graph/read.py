@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
 from stagegraph import manifest as manifests
 from stagegraph.components import ComponentSpec
-from stagegraph.errors import Fault, GraphError, ManifestError, suggest
-from stagegraph.graph.bind import bind
-from stagegraph.graph.drafts import Draft, Drafts, embed
+from stagegraph.errors import Fault, GraphError, Location, ManifestError, suggest
+from stagegraph.graph.bind import Attempt, attempt, bind
+from stagegraph.graph.drafts import Draft, Drafts, Place, references
+from stagegraph.graph.embed import embed, fed_from_outside, wrong_wires
 from stagegraph.graph.faults import Faults
-from stagegraph.graph.values import Graph, Input
+from stagegraph.graph.values import INPUTS, Graph, Input
 from stagegraph.manifest import ComponentDecl, InputDecl, Manifest, NodeDecl
 from stagegraph.ports import REQUIRED
 from stagegraph.registry import Registry
@@ -20,6 +22,8 @@ from stagegraph.stages import StageSpec
 
 #: How deep graphs may be nested in graphs.
 MAX_DEPTH = 16
+#: A reference that leads nowhere, and of which that has been told.
+NOWHERE = f"{INPUTS}./"
 
 
 def build(manifest: Manifest, registry: Registry) -> Graph:
@@ -28,17 +32,27 @@ def build(manifest: Manifest, registry: Registry) -> Graph:
     Raises:
         GraphError: with every fault, each with the place where it was written.
     """
-    drafts, broken, faults = read(manifest, registry)
-    return bind(drafts, locate=manifest.locate, broken=broken, faults=faults)
+    drafts, faults = read(manifest, registry)
+    return bind(drafts, locate=manifest.locate, faults=faults)
 
 
-def read(
-    manifest: Manifest, registry: Registry, _within: tuple[str, ...] = ()
-) -> tuple[Drafts, frozenset[Path], list[Fault]]:
+def tried(manifest: Manifest, registry: Registry, outputs: Iterable[str] | None = None) -> Attempt:
+    """As `build`, but go on after what is wrong.
+
+    Args:
+        manifest: what to bind.
+        registry: what it may name.
+        outputs: the outputs or nodes that are asked for; the graph's outputs if None.
+    """
+    drafts, faults = read(manifest, registry)
+    return attempt(drafts, locate=manifest.locate, faults=faults, outputs=outputs)
+
+
+def read(manifest: Manifest, registry: Registry, _within: tuple[str, ...] = ()) -> tuple[Drafts, list[Fault]]:
     """Look up what a manifest names and structure its params.
 
     Returns:
-        The drafts, the paths of the nodes and components that could not be made, and why.
+        The drafts, and why the nodes and components are lost that could not be made.
     """
     reader = _Reader(manifest, registry, _within)
     drafts = Drafts(manifest.name, manifest.description, outputs=dict(manifest.outputs))
@@ -55,10 +69,13 @@ def read(
             reader.subgraph(name, node, drafts)
         elif (draft := reader.node(name, node)) is not None:
             drafts.nodes[name] = draft
-    there = {*drafts.nodes, *drafts.subgraphs}
-    broken = {("nodes", name) for name in manifest.nodes if name not in there}
-    broken |= {("components", name) for name in manifest.components.keys() - drafts.components.keys()}
-    return drafts, frozenset(broken | reader.broken), reader.faults
+    for name, node in manifest.nodes.items():
+        if name not in drafts.nodes and name not in drafts.subgraphs:
+            drafts.lost["nodes", name] = tuple(references([*node.inputs.values(), node.when]))
+            drafts.loose |= _references(name, node)
+    for name in manifest.components.keys() - drafts.components.keys():
+        drafts.lost["components", name] = ()
+    return drafts, reader.faults
 
 
 class _Reader(Faults):
@@ -69,7 +86,6 @@ class _Reader(Faults):
         self._manifest = manifest
         self._registry = registry
         self._within = (*within, _identity(manifest))
-        self.broken: set[Path] = set()
 
     def input(self, name: str, declaration: InputDecl) -> Input:
         path = ("inputs", name)
@@ -117,22 +133,46 @@ class _Reader(Faults):
         if isinstance(found, Fault):
             self.adopt((*path, "graph"), found)
             return
-        inner, broken, faults = read(found, self._registry, self._within)
-        self.faults += faults
+        inner, faults = read(found, self._registry, self._within)
         for draft in inner.nodes.values():
             if draft.place is None:
-                draft.place = _place_in(found, draft.name)
-        unknown = [c for c in declaration.components if c not in inner.components and ("components", c) not in broken]
-        for component in unknown:
-            what = f'{name} ({inner.name}) has no component "{component}"'
-            fix = suggest(component, inner.components)
-            self.add((*path, "components", component), "unknown_component", what, fix=fix, at_key=True)
+                draft.place = _place_in(found, "nodes", draft.name)
+        for component in inner.components:
+            inner.places.setdefault(component, _place_in(found, "components", component))
+        # On its own first, so that what is wrong in it is told in its own words, and once
+        tried = attempt(inner, locate=found.locate, faults=faults)
+        self.faults += (f for f in tried.faults if f.code != "missing_component")  # the outer graph may have it
+        inner.outputs = {out: ref if out in tried.graph.outputs else NOWHERE for out, ref in inner.outputs.items()}
+        self._inner_components(path, declaration, inner, outer)
+        for port, fault in wrong_wires(name, inner, declaration.inputs):
+            if fault.code == "missing_input":
+                self.adopt(path, fault)
+            else:
+                self.add((*path, INPUTS, port), fault.code, fault.what, fault.why, fault.fix, at_key=True)
         try:
             embed(outer, name, inner, declaration.inputs, declaration.components)
         except GraphError as error:
             for fault in error.faults:
                 self.adopt((*path, "inputs") if declaration.inputs else path, fault)
-        self.broken |= {(kind, f"{name}/{part}") for kind, part in broken}
+            return
+        for node, draft in inner.nodes.items():
+            fed = {port: source for port, source in fed_from_outside(draft) if source in declaration.inputs}
+            if fed and draft.place is not None:
+                outer.nodes[f"{name}/{node}"].place = _place_outside(self._manifest, name, fed, draft.place)
+
+    def _inner_components(self, path: Path, declaration: NodeDecl, inner: Drafts, outer: Drafts) -> None:
+        """Check which components an embedded graph is to use in place of its own."""
+        lost = {component for kind, component in inner.lost if kind == "components"}
+        for component, chosen in declaration.components.items():
+            place = (*path, "components", component)
+            if component not in inner.components and component not in lost:
+                what = f'{path[1]} ({inner.name}) has no component "{component}"'
+                fix = suggest(component, inner.components) if inner.components else "it has no components"
+                self.add(place, "unknown_component", what, fix=fix, at_key=True)
+            elif chosen not in self._manifest.components:
+                fix = suggest(chosen, self._manifest.components)
+                self.add(place, "unknown_component", f'the graph has no component "{chosen}"', fix=fix)
+                outer.lost["components", chosen] = ()
 
     def _find(self, name: str) -> Manifest | Fault:
         """The manifest that a node names: a file beside this one, or a shipped one."""
@@ -145,8 +185,11 @@ class _Reader(Faults):
         try:
             found = manifests.load(path)
         except ManifestError as error:
-            self.faults += error.faults
-            return Fault("unknown_manifest", f'the graph "{name}" cannot be read', fix="see the other errors")
+            if error.code != "unknown_manifest":
+                self.faults += error.faults
+                return Fault("unknown_manifest", f'the graph "{name}" cannot be read', fix="see the other errors")
+            reason = error.faults[0].what.rpartition(": ")[2]
+            return Fault("unknown_manifest", f'the graph "{name}" cannot be read: {reason}', why=f"the path is {path}")
         if _identity(found) in self._within:
             chain = " -> ".join([*self._within, _identity(found)])
             return Fault("cycle", f'the graph "{name}" contains itself', why=chain, fix="graphs cannot be recursive")
@@ -185,5 +228,26 @@ def _identity(manifest: Manifest) -> str:
     return str(FilePath(manifest.document.file).resolve()) if manifest.document is not None else manifest.name
 
 
-def _place_in(manifest: Manifest, node: str) -> Any:
-    return lambda path, at_key: manifest.locate(("nodes", node, *path), at_key)
+def _references(name: str, node: NodeDecl) -> dict[Path, str]:
+    """What a node refers to, by the path where it does."""
+    found: dict[Path, str] = {("nodes", name, "when"): node.when} if isinstance(node.when, str) else {}
+    for port, wire in node.inputs.items():
+        path = ("nodes", name, INPUTS, port)
+        parts = {(*path, i): part for i, part in enumerate(wire)} if isinstance(wire, list) else {path: wire}
+        found |= {at: part for at, part in parts.items() if isinstance(part, str)}
+    return found
+
+
+def _place_outside(outer: Manifest, name: str, fed: Mapping[str, str], inner: Place) -> Place:
+    """Where a node of an embedded graph was written; what feeds it from outside stands where that graph is used."""
+
+    def place(path: Path, at_key: bool) -> Location | None:
+        if len(path) > 1 and path[0] == INPUTS and path[1] in fed:
+            return outer.locate(("nodes", name, INPUTS, fed[str(path[1])]), at_key)
+        return inner(path, at_key)
+
+    return place
+
+
+def _place_in(manifest: Manifest, *part: str) -> Any:
+    return lambda path, at_key: manifest.locate((*part, *path), at_key)

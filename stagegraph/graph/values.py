@@ -21,6 +21,11 @@ NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(?:/[A-Za-z_][A-Za-z0-9_-]*)*"
 INPUTS: Final = "inputs"
 
 
+def is_name(text: str) -> bool:
+    """Whether a name can be used in references."""
+    return (text.isascii() and text.isidentifier()) or NAME.fullmatch(text) is not None
+
+
 @attrs.frozen
 class Ref:
     """The producing end of a wire: an output port of a node, or an input of the graph if `node` is `inputs`."""
@@ -76,7 +81,7 @@ class Input:
         return self.default is REQUIRED
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # graphs have many: without slots, one is made in half the time
 class Node:
     """A stage with its params, placed in a graph, wired and lent its components.
 
@@ -86,6 +91,7 @@ class Node:
         timeout: seconds after which a call has failed.
         retry: how often the stage is called when it fails with an error that may pass.
         location: where the node was written, for messages.
+        sources: everything that the node reads, the inputs in their order and then the condition, with repetitions.
     """
 
     name: str
@@ -98,6 +104,19 @@ class Node:
     timeout: float | None = None
     retry: Retry | None = None
     location: Location | None = attrs.field(default=None, eq=False, repr=False)
+    sources: tuple[Ref | Constant, ...] = attrs.field(init=False, eq=False, repr=False)
+
+    @sources.default
+    def _sources(self) -> tuple[Ref | Constant, ...]:
+        sources: list[Ref | Constant] = []
+        for source in self.inputs.values():
+            if isinstance(source, tuple):
+                sources += source
+            else:
+                sources.append(source)
+        if self.when is not None:
+            sources.append(self.when)
+        return tuple(sources)
 
     @property
     def lane(self) -> str:
@@ -114,9 +133,7 @@ class Node:
 
     def refs(self) -> Iterator[Ref]:
         """Every producer that the node waits for."""
-        yield from (source for _, source in self.feeds() if isinstance(source, Ref))
-        if isinstance(self.when, Ref):
-            yield self.when
+        return (source for source in self.sources if isinstance(source, Ref))
 
     def input_type(self, port: str) -> Any:
         """The type of what feeds an input."""
@@ -136,6 +153,7 @@ class Graph:
     Attributes:
         nodes: in an order in which every node comes after those that feed it.
         residency: component -> where its parts stay between uses, for all of them or by part; not said for the others.
+        locations: component -> where its params were written, for messages.
     """
 
     name: str
@@ -145,6 +163,7 @@ class Graph:
     nodes: Mapping[str, Node]
     outputs: Mapping[str, Ref]
     residency: Mapping[str, Residency | Mapping[str, Residency]] = attrs.field(factory=dict)
+    locations: Mapping[str, Location | None] = attrs.field(factory=dict, eq=False, repr=False)
 
     def residency_of(self, part: PartRef) -> Residency | None:
         """Where a part stays between uses; None if the graph does not say."""

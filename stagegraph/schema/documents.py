@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from stagegraph import events, record
+from stagegraph.continuation import KIND
 from stagegraph.errors import Fault
 from stagegraph.events import Event
 from stagegraph.manifest import Manifest
@@ -17,6 +18,21 @@ from stagegraph.schema.installed import with_installed
 from stagegraph.schema.types import Definitions, Schema, document, schema
 
 _TEXT: Final[Schema] = {"type": "string"}
+
+#: A node is either a stage or a graph, and a graph has no settings of its own.
+_STAGE: Final[Schema] = {"required": ["stage"], "properties": {"stage": {"minLength": 1}, "graph": {"const": ""}}}
+_GRAPH: Final[Schema] = {
+    "required": ["graph"],
+    "properties": {
+        "graph": {"minLength": 1},
+        "stage": {"const": ""},
+        "params": {"maxProperties": 0},
+        "when": {"const": True},
+        "map": {"maxItems": 0},
+        "timeout": {"const": None},
+        "retry": {"const": None},
+    },
+}
 
 
 def manifest(registry: Registry | None = None) -> Schema:
@@ -27,6 +43,7 @@ def manifest(registry: Registry | None = None) -> Schema:
             `stagegraph validate`.
     """
     made = {**schema(Manifest), "title": "stagegraph manifest, format 1"}
+    made["$defs"]["NodeDecl"]["oneOf"] = [_STAGE, _GRAPH]
     return made if registry is None else with_installed(made, registry)
 
 
@@ -65,6 +82,8 @@ def envelope() -> Schema:
         "required": [*texts, "retryable"],
     }
     faults = {"type": "array", "items": {"$ref": "#/$defs/Fault"}, "minItems": 1}
+    notes = {"type": "array", "items": _TEXT, "description": "What else there is to say, such as how to go on."}
+    warnings = {**faults, "description": "What is odd, but kept nothing from its end."}
     made = {
         "title": "stagegraph envelope, version 1",
         "type": "object",
@@ -72,7 +91,10 @@ def envelope() -> Schema:
         "required": ["schema", "ok", "command"],
         "if": {"properties": {"ok": {"const": True}}},
         "then": {"properties": {"data": {"type": "object"}}, "required": ["data"]},
-        "else": {"properties": {"error": error, "faults": faults}, "required": ["error", "faults"]},
+        "else": {
+            "properties": {"error": error, "faults": faults, "warnings": warnings, "notes": notes},
+            "required": ["error", "faults"],
+        },
     }
     return document(made, definitions)
 
@@ -105,6 +127,19 @@ def catalogue() -> Schema:
     return document(made, Definitions())
 
 
+def continuation() -> Schema:
+    """What one segment of a video hands to the next; the codec of its kind knows what the payload says."""
+    kind = {**_TEXT, "pattern": f"^{KIND.pattern}$", "description": 'Says who can read the payload: "ltx2.v1".'}
+    made = {
+        "title": "stagegraph continuation state",
+        "type": "object",
+        "properties": {"kind": kind, "payload": {"type": "object"}},
+        "required": ["kind", "payload"],
+        "additionalProperties": False,
+    }
+    return document(made, Definitions())
+
+
 def _fault() -> Schema:
     """A fault has only the fields that are set."""
     definitions = Definitions()
@@ -126,6 +161,7 @@ SCHEMAS: Final[Mapping[str, tuple[str, Callable[[], Schema]]]] = MappingProxyTyp
         "events": ("events.schema.json", event_stream),
         "envelope": ("envelope.v1.schema.json", envelope),
         "catalogue": ("catalogue.schema.json", catalogue),
+        "continuation": ("continuation.schema.json", continuation),
     }
 )
 

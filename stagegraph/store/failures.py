@@ -26,11 +26,13 @@ def told(folder: Path) -> Iterator[None]:
         number = getattr(error, "sqlite_errorcode", 0)
         fault = _SQLITE.get(number) or _SQLITE.get(number & 0xFF, _failed)  # else its family decides
         raise StoreError(fault(folder, f"{type(error).__name__}: {error}")) from error
+    except UnicodeDecodeError as error:  # the database quotes itself in its message
+        raise StoreError(_corrupt(folder, "the index cannot be read")) from error
 
 
-def corrupt(folder: Path, what: str) -> StoreError:
-    """The error about something in the store that nobody put there."""
-    return StoreError(_corrupt(folder, what))
+def full(folder: Path, what: str) -> StoreError:
+    """The error about a disk that the store does not fill up."""
+    return StoreError(_full(folder, what))
 
 
 def _full(folder: Path, what: str) -> Fault:

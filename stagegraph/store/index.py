@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -13,7 +15,7 @@ from stagegraph.errors import Fault, StoreError
 from stagegraph.store.failures import told
 
 #: The layout of the index that this release reads and writes.
-VERSION: Final = 1
+VERSION: Final = 2
 #: Seconds to wait for another process that is writing.
 PATIENCE: Final = 30.0
 
@@ -35,7 +37,8 @@ CREATE TABLE runs (
     status TEXT NOT NULL,
     folder TEXT,
     updated REAL NOT NULL,
-    record TEXT NOT NULL
+    record TEXT NOT NULL,
+    seal BLOB NOT NULL
 );
 CREATE TABLE keys (digest TEXT PRIMARY KEY, ingredients TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE nodes (
@@ -123,18 +126,36 @@ class Index:
             return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
+def seal(name: str, text: str) -> bytes:
+    """Ties a name to what was written down of it: the database does not check its own pages."""
+    return hashlib.sha256(f"{name}\0{text}".encode("utf-8", "surrogatepass")).digest()
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
     try:
         # a flipped bit must end in a seal that does not fit, not in an error of the decoder
         connection.text_factory = lambda text: text.decode("utf-8", "replace")
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection)
         connection.execute("PRAGMA synchronous = FULL")  # what is recorded as done stays done when the power goes
         connection.execute("PRAGMA foreign_keys = ON")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch a new database to its mode, which two processes cannot do at once and SQLite does not wait for."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.005)
 
 
 def _statements() -> Iterator[str]:

@@ -74,6 +74,8 @@ class ObjectFiles:
         Raises:
             FileNotFoundError: there is no such object.
         """
+        if not _DIGEST.fullmatch(digest):  # a damaged index may say anything
+            return "its name is no SHA-256"
         try:
             content = _read(self._path(digest), size)
         except OSError as error:
@@ -86,6 +88,8 @@ class ObjectFiles:
 
     def quarantine(self, digest: str) -> None:
         """Take an object out of use, but keep it to be looked at."""
+        if not _DIGEST.fullmatch(digest):
+            return
         self._quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             self._path(digest).replace(self._quarantine / f"{digest}-{secrets.token_hex(4)}")
@@ -94,7 +98,8 @@ class ObjectFiles:
 
     def remove(self, digest: str) -> None:
         """Remove an object if it is there."""
-        self._path(digest).unlink(missing_ok=True)
+        if _DIGEST.fullmatch(digest):
+            self._path(digest).unlink(missing_ok=True)
 
     def clean(self) -> None:
         """Remove what is no object any more: drafts of processes that died, and everything in quarantine."""

@@ -1,7 +1,9 @@
 """Runs: what each was asked, what it has completed, what it said. A run can be told, compared and taken up again.
 
 The index has a row for each run and each of its nodes; that a node is complete is recorded in the transaction that
-stores its outputs. The folder of a run has `events.ndjson`, a line for each event, and `run.json`, the record.
+stores its outputs. The store has a folder `runs/ID` for each, with `events.ndjson`, a line for each event, and
+`run.json`, the record. What the stages of a run write themselves goes to a folder of its own, which is made when the
+first of them asks for it.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -20,12 +23,17 @@ import attrs
 
 from stagegraph.artifacts import Codecs
 from stagegraph.errors import ArtifactError, Fault, StoreError, UsageError, suggest
-from stagegraph.store.failures import corrupt, told
-from stagegraph.store.store import Also, Store
+from stagegraph.serde import structure
+from stagegraph.store.failures import told
+from stagegraph.store.index import seal
+from stagegraph.store.store import Also, Entry, Store
 from stagegraph.tensorfile import Chunk
 
 EVENTS: Final = "events.ndjson"
 RECORD: Final = "run.json"
+
+#: Runs that are remembered; when there are a tenth more, the oldest are forgotten.
+MOST_RUNS: Final = 1000
 
 #: The note of a node that ran although its outputs were kept.
 FRESH: Final = "it was asked to run again"
@@ -33,6 +41,10 @@ FRESH: Final = "it was asked to run again"
 #: What became of a node: its stage ran, its outputs were taken from the store, or it has stored a checkpoint so far.
 Outcome = Literal["ran", "reused", "started"]
 
+
+_COLUMNS: Final = "(id, graph, status, folder, updated, record, seal)"
+
+_NODE_FIELDS: Final = ("node", "outcome", "key", "entry", "ingredients", "note", "seconds", "peak_bytes")
 
 #: What a node did first in a run that was taken up again stays: that its outputs were found again is no news.
 _NODE: Final = """
@@ -63,7 +75,11 @@ class NodeRow:
 
 @attrs.frozen
 class RunRow:
-    """A run as the index has it. `status` is "running", "finished", "failed", "cancelled" or "interrupted"."""
+    """A run as the index has it.
+
+    `status` is "running", "finished", "failed", "cancelled", "interrupted", or "damaged": then there is no record.
+    `folder` is where its stages write, if they do.
+    """
 
     id: str
     graph: str
@@ -76,15 +92,16 @@ class RunRow:
 class RunLog:
     """Writes down one run while it goes. Threads may share it; `begin` and `take_up` make one."""
 
-    def __init__(self, store: Store, id: str, folder: Path) -> None:
+    def __init__(self, store: Store, id: str) -> None:
         self.id = id
-        self.folder = folder
+        self.folder = folder = log_folder(store, id)
         self._store = store
         self._reused: list[NodeRow] = []
         self._recorded = 0  # of those reused
+        self._torn = False  # the last line of the events may not be whole
         self._lock = threading.Lock()
         with told(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._events = _append_to(folder / EVENTS)
         if not _lock(self._events):
             os.close(self._events)
@@ -94,8 +111,10 @@ class RunLog:
         """Append an event, as plain JSON."""
         line = json.dumps(event, ensure_ascii=False, default=str).encode("utf-8", "backslashreplace") + b"\n"
         with self._lock, told(self.folder):
+            line, self._torn = (b"\n" + line if self._torn else line), True
             while line:
                 line = line[os.write(self._events, line) :]
+            self._torn = False
 
     def completed(self, row: NodeRow) -> Also:
         """What records a node; for the transaction that stores its outputs."""
@@ -118,28 +137,31 @@ class RunLog:
             self._reused.append(row)
 
     def finish(self, record: Mapping[str, Any]) -> None:
-        """Record how the run ended (`record["status"]`) and let go of it."""
+        """Record how the run ended (`record["status"]`)."""
         status = str(record["status"])
         try:
             with self._store.index.writing() as connection:
                 self._write(connection, self._reused)  # all: a put may have failed, with those that it was to record
-                row = (status, time.time(), json.dumps(record), self.id)
-                connection.execute("UPDATE runs SET status = ?, updated = ?, record = ? WHERE id = ?", row)
+                text = json.dumps(record)
+                row = (status, time.time(), text, seal(self.id, text), self.id)
+                connection.execute("UPDATE runs SET status = ?, updated = ?, record = ?, seal = ? WHERE id = ?", row)
                 if status == "finished":
                     connection.execute("DELETE FROM holds WHERE run = ?", (self.id,))
+        finally:
             with told(self.folder):
                 _replace(self.folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False))
-        finally:
-            self.close()
 
     def close(self) -> None:
-        """Let go of the run as it is: it can be taken up again."""
+        """Let go of the run as it is: if it has not finished, it can be taken up again."""
         if self._events >= 0:
             os.close(self._events)
             self._events = -1
 
     def _write(self, connection: sqlite3.Connection, rows: list[NodeRow]) -> None:
         for row in rows:
+            if row.entry is not None and not _is_there(connection, row.entry):
+                # evicted between its use and now: recorded as there, it would keep the run from being taken up
+                row = attrs.evolve(row, entry=None, note="its outputs were removed from the store meanwhile")
             if row.key is not None:
                 ingredients = json.dumps(dict(row.ingredients))
                 connection.execute("INSERT INTO keys VALUES (?, ?) ON CONFLICT DO NOTHING", (row.key, ingredients))
@@ -166,15 +188,15 @@ def begin(
         record: `RunRecord.as_dict()`.
         inputs: the values of the graph's inputs.
         types: the type of each.
-        folder: the run's own, made if need be.
+        folder: where its stages write, if they do; it is not made here.
     """
-    log = RunLog(store, str(record["id"]), folder)
-    row = (log.id, record["graph"], "running", str(folder.absolute()), time.time(), json.dumps(record))
+    log = RunLog(store, str(record["id"]))
+    text = json.dumps(record)
+    row = (log.id, record["graph"], "running", str(folder.absolute()), time.time(), text, seal(log.id, text))
     entry = _inputs_entry(log.id)
 
     def also(connection: sqlite3.Connection) -> None:
-        columns = "(id, graph, status, folder, updated, record)"
-        connection.execute(f"INSERT INTO runs {columns} VALUES (?, ?, ?, ?, ?, ?)", row)
+        connection.execute(f"INSERT INTO runs {_COLUMNS} VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         connection.execute("INSERT INTO holds VALUES (?, ?)", (log.id, entry))
 
     trees: list[Any] = []
@@ -188,10 +210,25 @@ def begin(
         objects |= bundle.objects
     try:
         store.put(entry, trees, objects, also)
+        _forget_oldest(store)
     except BaseException:
         log.close()
         raise
     return log
+
+
+def _forget_oldest(store: Store) -> None:
+    """Keep the records from growing for ever; outputs go by the budget of the store."""
+    with store.index.reading() as connection:
+        if connection.execute("SELECT count(*) FROM runs").fetchone()[0] <= MOST_RUNS * 1.1:
+            return
+    with store.index.writing() as connection:
+        where = "status != 'running' ORDER BY number DESC LIMIT -1 OFFSET ?"
+        ids = [row[0] for row in connection.execute(f"SELECT id FROM runs WHERE {where}", (MOST_RUNS,))]
+        connection.executemany("DELETE FROM runs WHERE id = ?", [(id,) for id in ids])
+        connection.execute("DELETE FROM keys WHERE digest NOT IN (SELECT key FROM nodes WHERE key IS NOT NULL)")
+    for id in ids:
+        shutil.rmtree(log_folder(store, id), ignore_errors=True)
 
 
 @attrs.frozen
@@ -223,8 +260,9 @@ class StoredRun:
             StoreError: they were evicted or damaged.
         """
         entry = self._store.get(_inputs_entry(self.row.id))
-        if entry is None:
-            raise corrupt(self._store.folder, f"the inputs of run {self.row.id} are gone")
+        if not isinstance(entry, Entry):
+            how = f": {entry.what}" if entry is not None else ""
+            raise _gone(self._store.folder, f"the inputs of run {self.row.id} are gone{how}")
         known = {name: tree for name, tree in entry.trees if name in types}
         values = self._codecs.unbundle(list(known.values()), entry.objects, [types[name] for name in known])
         return dict(zip(known, values, strict=True))
@@ -239,8 +277,8 @@ class StoredRun:
         gone = [row.node for row in self.complete.values() if row.entry and not self._store.has(row.entry)]
         if gone and self.row.status != "finished":
             what = f"run {self.row.id} has completed {', '.join(gone)}, but the outputs are gone"
-            raise corrupt(self._store.folder, what)
-        log = RunLog(self._store, self.row.id, self.row.folder or Path("runs") / self.row.id)
+            raise _gone(self._store.folder, what)
+        log = RunLog(self._store, self.row.id)
         with self._store.index.writing() as connection:
             connection.execute("UPDATE runs SET status = 'running', updated = ? WHERE id = ?", (time.time(), log.id))
         return log
@@ -266,10 +304,13 @@ def find(store: Store, id: str) -> RunRow:
 
     Raises:
         UsageError: there is none, or several.
+        StoreError: what was recorded of it is damaged.
     """
     found = recent(store, 1) if id == "last" else _rows(store, "WHERE id = ?", id)
     found = found or _rows(store, "WHERE substr(id, 1, length(?1)) = ?1 AND ?1 != '' ORDER BY number", id)
     if len(found) == 1:
+        if found[0].status == "damaged":
+            raise _gone(store.folder, f"what was recorded of run {found[0].id} is damaged")
         return found[0]
     if found:
         names = ", ".join(row.id for row in found[:10])
@@ -301,16 +342,19 @@ def nodes(store: Store, run: str) -> list[NodeRow]:
         FROM nodes LEFT JOIN keys ON keys.digest = nodes.key WHERE run = ? ORDER BY nodes.rowid"""
     with store.index.reading() as connection:
         rows = connection.execute(query, (run,)).fetchall()
-    return [
-        NodeRow(node, outcome, key, entry, json.loads(ingredients or "{}"), note, seconds, peak_bytes)
-        for node, outcome, key, entry, ingredients, note, seconds, peak_bytes in rows
-    ]
+    return [_node(store, run, row) for row in rows]
 
 
-def events(folder: Path) -> Iterator[dict[str, Any]]:
+def log_folder(store: Store, id: str) -> Path:
+    """Where the events and the record of a run are."""
+    return store.folder / "runs" / id
+
+
+def events(store: Store, id: str) -> Iterator[dict[str, Any]]:
     """The events of a run; a line that a crash cut short is left out."""
-    with told(folder):
-        lines = (folder / EVENTS).read_bytes().splitlines() if (folder / EVENTS).exists() else []
+    path = log_folder(store, id) / EVENTS
+    with told(path.parent):
+        lines = path.read_bytes().splitlines() if path.exists() else []
     for line in lines:
         try:
             yield json.loads(line)
@@ -318,17 +362,40 @@ def events(folder: Path) -> Iterator[dict[str, Any]]:
             continue
 
 
+def _node(store: Store, run: str, row: Sequence[Any]) -> NodeRow:
+    node, outcome, key, entry, ingredients, *rest = row
+    try:
+        data = [node, outcome, key, entry, json.loads(ingredients or "{}"), *rest]
+        return cast(NodeRow, structure(dict(zip(_NODE_FIELDS, data, strict=True)), NodeRow))
+    except ValueError:  # of JSON, or a StructureError
+        raise _gone(store.folder, f"what was recorded of {node} in run {run} is damaged") from None
+
+
 def _rows(store: Store, where: str, *values: Any) -> list[RunRow]:
     with store.index.reading() as connection:
-        rows = connection.execute(f"SELECT id, graph, status, folder, updated, record FROM runs {where}", values)
-        return [_row(*row) for row in rows.fetchall()]
+        rows = connection.execute(f"SELECT {_COLUMNS[1:-1]} FROM runs {where}", values)
+        return [_row(store, *row) for row in rows.fetchall()]
 
 
-def _row(id: str, graph: str, status: str, folder: str | None, updated: float, record: str) -> RunRow:
-    path = Path(folder) if folder is not None else None
-    if status == "running" and not (path is not None and _is_going_on(path)):
+def _row(
+    store: Store, id: str, graph: str, status: str, folder: str | None, updated: float, record: str, sealed: bytes
+) -> RunRow:
+    path = Path(str(folder)) if folder is not None else None
+    if sealed != seal(id, record):
+        return RunRow(id, graph, "damaged", path, updated, {})
+    if status == "running" and not _is_going_on(log_folder(store, id)):
         status = "interrupted"
     return RunRow(id, graph, status, path, updated, json.loads(record))
+
+
+def _is_there(connection: sqlite3.Connection, entry: str) -> bool:
+    return connection.execute("SELECT 1 FROM entries WHERE name = ?", (entry,)).fetchone() is not None
+
+
+def _gone(folder: Path, what: str) -> StoreError:
+    why = "a disk, or somebody, changed or removed it; what was completed is not done again in silence"
+    fix = "run the graph anew: what is left of it is used"
+    return StoreError(Fault("store_corrupt", what, str(folder), why, fix))
 
 
 def _inputs_entry(run: str) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,13 +18,15 @@ import attrs
 
 from stagegraph.errors import Fault, StoreError
 from stagegraph.store import reserve
-from stagegraph.store.failures import told
-from stagegraph.store.index import Index
+from stagegraph.store.failures import full, told
+from stagegraph.store.index import Index, seal
 from stagegraph.store.objects import ObjectFiles
 from stagegraph.tensorfile import Chunk
 
 #: Bytes that a store grows to before what was used least recently goes.
 BUDGET: Final = 20 * 2**30
+#: Bytes that a store which grows unasked leaves free on its disk, or a twentieth of the disk if that is less.
+FREE: Final = 2 * 2**30
 #: Bytes. Objects up to this size stand in the index: a file costs two synchronisations of the disk and an opening.
 INLINE: Final = 4096
 #: Seconds for which an unfinished run that records nothing keeps its entries from being removed.
@@ -43,6 +46,14 @@ class Entry:
 
     trees: list[Any]
     objects: Mapping[str, bytearray]
+
+
+@attrs.frozen
+class _Damage:
+    """What is wrong with an entry; `digest` is of the object that is bad, None if the entry itself is."""
+
+    what: str
+    digest: str | None = None
 
 
 @attrs.frozen
@@ -66,7 +77,7 @@ class Store:
     Args:
         folder: where it is; `default_folder()` if None.
         budget: bytes of objects to which it grows before what was used least recently goes.
-        on_bad: told about an entry that was damaged; it has been dropped when this is called.
+        free: bytes that it leaves free on its disk, or a twentieth of the disk if that is less; 0 to fill the disk.
         clock: seconds since 1970.
 
     Raises:
@@ -78,14 +89,14 @@ class Store:
         folder: Path | None = None,
         *,
         budget: int = BUDGET,
-        on_bad: Callable[[Fault], None] = lambda fault: None,
+        free: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.folder = folder or default_folder()
         self.index = _opened(self.folder)
         self._files = ObjectFiles(self.folder)
         self._budget = budget
-        self._on_bad = on_bad
+        self._free = free
         self._clock = clock
         self._touched: dict[str, float] = {}
 
@@ -105,6 +116,7 @@ class Store:
         """
         drafts: dict[str, Path] = {}
         sizes = {digest: sum(_size(chunk) for chunk in chunks) for digest, chunks in objects.items()}
+        self._make_room(sum(sizes.values()))
         with told(self.folder):
             try:
                 for digest, chunks in objects.items():
@@ -117,28 +129,13 @@ class Store:
         self._sweep(orphans)
         self._keep_budget()
 
-    def get(self, name: str) -> Entry | None:
-        """The entry of a name, every byte checked. A damaged one is dropped, told to `on_bad`, and None."""
-        with self.index.reading() as connection:
-            rows = connection.execute(_ENTRY, (name,)).fetchall()
-        if not rows:
-            return None
-        trees, seal, used = rows[0][:3]
-        if seal != _seal(name, trees):
-            self._drop(name, "the index says something else than was put into it")
-            return None
-        objects = {}
-        for *_, digest, size, data in rows:
-            if digest is not None:
-                content = self._content(digest, size, data)
-                if isinstance(content, str):
-                    self._drop(name, f"object {digest[:12]}: {content}", digest)
-                    return None
-                objects[digest] = content
-        now = self._clock()
-        if abs(now - used) > 3600:  # to the hour is good enough, and needs no transaction for every get
-            self._touched[name] = now
-        return Entry(json.loads(trees), objects)
+    def get(self, name: str) -> Entry | Fault | None:
+        """The entry of a name, every byte checked; None if there is none.
+
+        Of a damaged one, a Fault that says how: it has been dropped, and with a bad object every entry that has it.
+        """
+        found = self._read(name)
+        return self._drop(name) if isinstance(found, _Damage) else found
 
     def has(self, name: str) -> bool:
         """Whether there is an entry of this name; its content is not looked at."""
@@ -156,7 +153,7 @@ class Store:
     def size(self) -> int:
         """Bytes of all objects."""
         with self.index.reading() as connection:
-            return int(connection.execute("SELECT bytes FROM total").fetchone()[0])
+            return _total(connection)
 
     def gc(self, budget: int | None = None) -> Freed:
         """Remove what was used least recently until the objects fit the budget, and the remains of crashes.
@@ -167,6 +164,8 @@ class Store:
             reserve.free(self.folder)
             try:
                 self._files.clean()
+                with self.index.writing() as connection:  # should a disk have changed it
+                    connection.execute("UPDATE total SET bytes = (SELECT coalesce(sum(size), 0) FROM objects)")
                 freed = self._evict(self._budget if budget is None else budget)
                 self._sweep(self._files)
             finally:
@@ -210,17 +209,37 @@ class Store:
                 connection.execute(
                     "INSERT INTO objects VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (digest, sizes[digest], data)
                 )
-            seal = _seal(name, text)
-            connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", (name, text, seal, self._clock()))
+            row = (name, text, seal(name, text), self._clock())
+            connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", row)
             connection.executemany("INSERT INTO uses VALUES (?, ?)", [(name, digest) for digest in objects])
             self._write_touched(connection)
             if also is not None:
                 also(connection)
         return sorted(orphans)
 
+    def _read(self, name: str) -> Entry | _Damage | None:
+        with self.index.reading() as connection:
+            rows = connection.execute(_ENTRY, (name,)).fetchall()
+        if not rows:
+            return None
+        trees, sealed, used = rows[0][:3]
+        if sealed != seal(name, trees):
+            return _Damage("the index says something else than was put into it")
+        objects = {}
+        for *_, digest, size, data in rows:
+            if digest is not None:
+                content = self._content(digest, size, data)
+                if isinstance(content, str):
+                    return _Damage(f"object {digest[:12]}: {content}", digest)
+                objects[digest] = content
+        now = self._clock()
+        if not isinstance(used, float) or abs(now - used) > 3600:  # to the hour: not a transaction for every get
+            self._touched[name] = now
+        return Entry(json.loads(trees), objects)
+
     def _content(self, digest: str, size: int, data: bytes | None) -> bytearray | str:
         if data is not None:
-            good = hashlib.sha256(data).hexdigest() == digest
+            good = isinstance(data, bytes) and hashlib.sha256(data).hexdigest() == digest
             return bytearray(data) if good else "its content is not what its name says"
         with told(self.folder):
             try:
@@ -228,18 +247,44 @@ class Store:
             except FileNotFoundError:
                 return "its file is gone"
 
-    def _drop(self, name: str, what: str, digest: str | None = None) -> None:
-        """Forget a bad entry, and with a bad object every entry that has it."""
+    def _drop(self, name: str) -> Entry | Fault | None:
+        """Forget a bad entry, and with a bad object every entry that has it.
+
+        It is looked at again while nobody writes: another process may have evicted it meanwhile, or put it anew.
+        """
         with self.index.writing() as connection:
+            found = self._read(name)
+            if not isinstance(found, _Damage):
+                return found
             names = [name]
-            if digest is not None:
-                self._files.quarantine(digest)
-                names = [row[0] for row in connection.execute("SELECT entry FROM uses WHERE digest = ?", (digest,))]
+            if found.digest is not None:
+                self._files.quarantine(found.digest)
+                users = connection.execute("SELECT entry FROM uses WHERE digest = ?", (found.digest,))
+                names = [entry for (entry,) in users.fetchall()]
             orphans = [orphan for entry in names for orphan in _forget(connection, entry)]
         self._sweep(orphans)
-        if names:  # else another process has just evicted it, and nothing is wrong
-            why = "a disk, or somebody, changed it; it was dropped and will be made again"
-            self._on_bad(Fault("store_corrupt", f"a stored value is damaged: {what}", str(self.folder), why))
+        why = "a disk, or somebody, changed it; it was dropped and will be made again"
+        return Fault("store_corrupt", f"a stored value is damaged: {found.what}", str(self.folder), why)
+
+    def _make_room(self, needed: int) -> None:
+        """Evict until the disk has room for some bytes and for what others may need.
+
+        Raises:
+            StoreError: it has not, whatever is evicted.
+        """
+        if not self._free or needed <= INLINE or self._spare() >= needed:
+            return
+        left = self.size() + self._spare() - needed
+        if left >= 0:
+            self._evict(left)
+        if self._spare() < needed:
+            raise full(self.folder, f"there is no room for {needed} bytes, beside what is left free for others")
+
+    def _spare(self) -> int:
+        """Bytes that the store may still take of its disk."""
+        with told(self.folder):
+            disk = shutil.disk_usage(self.folder)
+        return disk.free - min(self._free, disk.total // 20)
 
     def _keep_budget(self) -> None:
         if self.size() > self._budget:
@@ -251,12 +296,12 @@ class Store:
             orphans: list[str] = []
             with self.index.writing() as connection:
                 self._write_touched(connection)
-                before = left = connection.execute("SELECT bytes FROM total").fetchone()[0]
+                before = left = _total(connection)
                 names = connection.execute(_EVICTABLE, (self._clock() - HOLD, _BATCH)).fetchall()
                 for (name,) in names if left > budget else ():
                     orphans += _forget(connection, name)
                     entries += 1
-                    left = connection.execute("SELECT bytes FROM total").fetchone()[0]
+                    left = _total(connection)
                     if left <= budget:
                         break
             self._sweep(orphans)
@@ -306,10 +351,16 @@ def _opened(folder: Path) -> Index:
     except StoreError as error:
         if error.code != "store_full":
             raise
-        reserve.free(folder)
+        with told(folder):
+            reserve.free(folder)
         return Index(folder)
     reserve.keep(folder)
     return index
+
+
+def _total(connection: sqlite3.Connection) -> int:
+    """Bytes of all objects; the index keeps count."""
+    return int(connection.execute("SELECT CAST(bytes AS INTEGER) FROM total").fetchone()[0])
 
 
 def _forget(connection: sqlite3.Connection, name: str) -> list[str]:
@@ -318,11 +369,6 @@ def _forget(connection: sqlite3.Connection, name: str) -> list[str]:
     connection.execute("DELETE FROM entries WHERE name = ?", (name,))
     gone = "DELETE FROM objects WHERE digest = ? AND NOT EXISTS (SELECT 1 FROM uses WHERE uses.digest = objects.digest)"
     return [digest for digest in digests if connection.execute(gone, (digest,)).rowcount]
-
-
-def _seal(name: str, trees: str) -> bytes:
-    """Ties a name to its artifacts: the database does not check its own pages."""
-    return hashlib.sha256(f"{name}\0{trees}".encode()).digest()
 
 
 def _size(chunk: Chunk) -> int:

@@ -83,12 +83,12 @@ def node_name(spec: StageSpec) -> str:
 def lent_to(stage: Any, given: Mapping[str, Any], components: Iterable[Any], pool: Pool) -> dict[str, Any]:
     """What a stage is lent, by argument: what is given, else the first part of a component that has its type."""
     spec = spec_of(stage)
-    parts = [(one, part) for one in components for part in component_spec_of(one).parts.values()]
+    parts = parts_for(stage, components)
     lent, faults = dict(given), []
     for wanted in spec.lent.values():
         if wanted.name in lent:
             continue
-        found = next(((one, part.name) for one, part in parts if accepts(wanted.type, part.type)), None)
+        found = parts.get(wanted.name)
         if found is None:
             what = f"{spec.id} is lent {wanted.name} ({type_name(wanted.type)}), but nothing provides it"
             fix = f'give lent={{"{wanted.name}": ...}}, or a component that has such a part'
@@ -98,6 +98,16 @@ def lent_to(stage: Any, given: Mapping[str, Any], components: Iterable[Any], poo
     if faults:
         raise GraphError(*faults)
     return lent
+
+
+def parts_for(stage: Any, components: Iterable[Any]) -> dict[str, tuple[Any, str]]:
+    """The component and the part of it that a stage can be lent, by argument: the first that has the type."""
+    parts = [(one, part) for one in components for part in component_spec_of(one).parts.values()]
+    found = {
+        wanted.name: next(((one, part.name) for one, part in parts if accepts(wanted.type, part.type)), None)
+        for wanted in spec_of(stage).lent.values()
+    }
+    return {argument: part for argument, part in found.items() if part is not None}
 
 
 def fake_component(parts: Mapping[Any, Any]) -> Any:

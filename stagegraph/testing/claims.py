@@ -22,6 +22,7 @@ from stagegraph.registry import Registry
 from stagegraph.rules import Rule, rule_of
 from stagegraph.serde import StructureError, structure, unstructure
 from stagegraph.stages import SINGLE, StageSpec
+from stagegraph.testing import foretelling
 from stagegraph.testing.calling import call_stage, fake_component, node_name
 from stagegraph.testing.digest import digest
 from stagegraph.testing.examples import Example
@@ -152,6 +153,8 @@ class _ExampleClaims:
         yield self._claim("inputs_kept", self.inputs_kept)
         yield self._claim("deterministic", self.deterministic)
         yield self._claim("in_graph", self.in_graph)
+        if any(hasattr(self.example.stage, method) for method in foretelling.METHODS):
+            yield self._claim("foretold", self.foretold)
         if spec.context is not None:
             yield self._claim("cancellation", self.cancellation)
 
@@ -186,6 +189,13 @@ class _ExampleClaims:
     def outputs(self) -> Iterator[str]:
         inputs, lent = self.example.made(self.pool)
         yield from _wrong_outputs(self.example.spec, call_stage(self.example.stage, inputs, lent).result)
+
+    def foretold(self) -> Iterator[str]:
+        yield from foretelling.objections(self.example)
+        inputs, lent = self.example.made(self.pool)
+        result = call_stage(self.example.stage, inputs, lent).result
+        yield from foretelling.unwritten(self.example)
+        yield from foretelling.untrue(self.example, inputs, result)
 
     def inputs_kept(self) -> Iterator[str]:
         inputs, lent = self.example.made(self.pool)

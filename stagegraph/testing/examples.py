@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from stagegraph.facts import Facts
 from stagegraph.pool import Pool
 from stagegraph.stages import StageSpec, spec_of
 from stagegraph.testing.calling import lent_to
@@ -28,6 +29,7 @@ class Example:
         lent: argument -> what it is lent; or a function that gives that.
         components: where the parts are loaded from that `lent` does not have.
         equal: whether two results are equal; by default every bit counts, in arrays and tensors too.
+        facts: port -> what tells the facts of a value, where its class has no property `facts`.
         quick: the stage is done within a second, so it need not look whether the run was cancelled.
         name: told in the test's id, where a stage has several examples.
     """
@@ -37,6 +39,7 @@ class Example:
     lent: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = attrs.field(factory=dict)
     components: Iterable[Any] = ()
     equal: Callable[[Any, Any], bool] = same
+    facts: Mapping[str, Callable[[Any], Facts]] = attrs.field(factory=dict)
     quick: bool = False
     name: str = ""
 

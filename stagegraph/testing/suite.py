@@ -18,8 +18,8 @@ def conformance(
     Assign it to a name that begins with `test_`. Each claim is a test of its own, run in an empty folder: the plugin
     loads and requires the engine; what it registers bears its name; importing it imports no heavy library; shipped
     manifests are valid; stages, components and params are explained. And for each example: params survive writing and
-    reading, limits hold, the stage can be sent to another process, returns what it declares, leaves its inputs alone,
-    gives the same again, gives the same in a graph, and stops when it is cancelled.
+    reading, limits hold, the stage can be sent to another process, returns what it declares and what it has foretold,
+    leaves its inputs alone, gives the same again, gives the same in a graph, and stops when it is cancelled.
 
     Args:
         plugin: the name of its entry point; the distribution must be installed.

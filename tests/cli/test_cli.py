@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import attrs
 import pytest
 
 from stagegraph.cli.app import call
+
+from .conftest import Cli, Result
 
 PLUGIN = '''
 from __future__ import annotations
@@ -69,20 +68,6 @@ outputs:
 """
 
 
-@attrs.frozen
-class Result:
-    """What a call left."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[Any]:
-        """The NDJSON lines of stdout."""
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of an installed plugin `words`, in which the commands run."""
@@ -99,7 +84,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def cli(plugin: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+def cli(plugin: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
     """Call the command line."""
 
     def run(*args: str) -> Result:
@@ -108,9 +93,6 @@ def cli(plugin: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Resul
         return Result(code, captured.out, captured.err)
 
     return run
-
-
-Cli = Callable[..., Result]
 
 
 def test_run_prints_outputs_to_stdout_and_progress_to_stderr(cli: Cli) -> None:
@@ -168,14 +150,18 @@ def test_settings_are_read_by_the_type_of_their_param(cli: Cli) -> None:
 
 
 def test_failed_stage_ends_with_1_and_tells_node_inputs_and_cause(cli: Cli) -> None:
-    """The whole text, and the same as JSON."""
+    """The whole text, with how to go on, and the same as JSON."""
     result = cli("run", "words/hello", "-i", "first=fail", "-q")
     assert result.code == 1
+    run = cli("runs", "--json").lines[0]["data"]["runs"][0]["id"]
     assert result.err == (
-        "join: error[stage_failed]: join (words.join) failed: ValueError: first is fail\n  inputs: first 'fail'\n"
+        "join: error[stage_failed]: join (words.join) failed: ValueError: first is fail\n"
+        "  inputs: first 'fail'\n"
+        f"to go on: stagegraph resume {run}\n"
     )
     failed = cli("run", "words/hello", "-i", "first=fail", "--json").lines[-1]
     assert failed["ok"] is False
+    assert failed["notes"][0].startswith("to go on: stagegraph resume ")
     assert failed["error"] == {
         "code": "stage_failed",
         "message": "join (words.join) failed: ValueError: first is fail",
@@ -186,8 +172,12 @@ def test_failed_stage_ends_with_1_and_tells_node_inputs_and_cause(cli: Cli) -> N
 
 
 def test_interrupted_run_ends_with_130(cli: Cli) -> None:
-    """Ctrl-C is no failure."""
+    """Ctrl-C is no failure; the last line says how to go on, if there is a record to go on from."""
     result = cli("run", "words/hello", "-i", "first=stop", "-q")
+    run = cli("runs", "--json").lines[0]["data"]["runs"][0]["id"]
+    told = f"error[cancelled]: the run was interrupted\nto go on: stagegraph resume {run}\n"
+    assert (result.code, result.err) == (130, told)
+    result = cli("run", "words/hello", "-i", "first=stop", "-q", "--no-cache")
     assert (result.code, result.err) == (130, "error[cancelled]: the run was interrupted\n")
 
 
@@ -402,9 +392,9 @@ def test_ports_are_given_values_and_nodes_run_again(cli: Cli) -> None:
     given = ("run", "words/hello", "-i", "first=a", "--target", "text", "-q", "--given", "join.second=you")
     assert cli(*given).out == "a you\n"
     assert cli("run", "words/hello", "-q", "--target", "save", "--given", "save.text=12").code == 0
-    first = cli("run", "words/hello", "-i", "first=a", "--target", "text", "--cache")
+    first = cli("run", "words/hello", "-i", "first=a", "--target", "text")
     assert first.err == "done     join  0.0 s\n"
-    again = ("run", "words/hello", "-i", "first=a", "--target", "text", "--cache")
+    again = ("run", "words/hello", "-i", "first=a", "--target", "text")
     assert cli(*again).err == "reused   join\n"
     assert cli(*again, "--from", "join").err == "done     join  0.0 s\n"
     assert cli(*again, "--from", "jon").err == (

@@ -102,7 +102,7 @@ def test_every_shipped_manifest_is_valid_and_named_like_its_file(capsys: pytest.
 def test_architecture_names_files_that_exist() -> None:
     """Every file or module that the table of the page points at is there."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    homes = [ROOT / "stagegraph", ROOT / "plugins/ltx2/stagegraph_ltx2", ROOT / "plugins/media/stagegraph_media"]
+    homes = [ROOT, ROOT / "stagegraph", ROOT / "plugins/ltx2/stagegraph_ltx2", ROOT / "plugins/media/stagegraph_media"]
     for name in re.findall(r"`([\w/]+\.py|[\w]+/)`", page):
         assert any((home / name).exists() for home in homes), name
 

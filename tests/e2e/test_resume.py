@@ -35,7 +35,7 @@ def killed_in_step_5(folder: Path) -> list[dict]:
     """Start the run in a process of its own and kill it when it has told its fifth step; gives what it told."""
     command = [sys.executable, "-m", "stagegraph", "run", "ltx2/text-to-video", "-i", "prompt=a fox", *WORDS]
     told = []
-    with subprocess.Popen([*command, "--cache", "--json"], cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*command, "--json"], cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             told.append(json.loads(line))

@@ -210,4 +210,4 @@ def test_an_absent_component_folder_is_found_before_anything_runs(
     assert len(lines) == 1
     envelope = json.loads(lines[0])
     assert envelope["error"]["code"] == "ltx2.missing_component"
-    assert envelope["error"]["message"] == "the checkpoint has no vocoder/"
+    assert envelope["error"]["message"] == f"{broken}: the checkpoint has no vocoder/"

@@ -127,6 +127,18 @@ class Album:
         return len(images)
 
 
+@stage("fake.collage", version=1)
+def collage(*images: Image) -> Image:
+    """One picture of many."""
+    return Image("+".join(image.name for image in images))
+
+
+@stage("fake.is_long", version=1)
+def is_long(text: str) -> bool:
+    """Whether a text has more than ten letters."""
+    return len(text) > 10
+
+
 @stage("fake.scale", version=1)
 class Scale:
     """Multiply a number."""
@@ -162,5 +174,6 @@ def add(a: int, b: int = 0, *, plus: int = param(0)) -> int:
 TYPES = {**BASIC_TYPES, "fake.image": Image, "fake.clip": Clip, "fake.sound": Sound}
 
 REGISTRY = attrs.evolve(
-    Registry.of(Model, OtherModel, Paint, Film, Split, Join, Album, Scale, Encode, show, add), types=TYPES
+    Registry.of(Model, OtherModel, Paint, Film, Split, Join, Album, Scale, Encode, collage, is_long, show, add),
+    types=TYPES,
 )

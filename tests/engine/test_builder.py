@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stagegraph import Graph, Registry, load
-from stagegraph.builder import find
+from stagegraph.builder import constant, find
 from stagegraph.errors import GraphError, InputError, ManifestError
-from stagegraph.manifest import loads
+from stagegraph.manifest import Value, loads
 
 from .fakes import REGISTRY, Album, Clip, Encode, Encoder, Film, Image, Join, Model, OtherModel, Paint, Scale, Split
 from .fakes import add as add_numbers
@@ -174,6 +175,68 @@ def test_a_cycle_made_afterwards_is_found() -> None:
     )
 
 
+def test_a_graph_is_bound_and_planned_once_until_it_grows() -> None:
+    """The same value while nothing changes, another one after each way of adding to the graph."""
+    g = graph()
+    first = g.add(add_numbers, name="first", a=g.input("x", int))
+    g.output("sum", first)
+    grow: dict[str, Callable[[], object]] = {
+        "input": lambda: g.input("y", int, 0),
+        "component": lambda: g.component("spare", OtherModel()),
+        "node": lambda: g.add(add_numbers, name="second", a=first),
+        "wire": lambda: g.node("second").wire(b=first),
+        "output": lambda: g.output("twice", g.node("second")),
+        "graph": lambda: g.add(inner_graph(), name="inner", x=first),
+    }
+    for what, change in grow.items():
+        bound, plan = g.bind(), g.plan()
+        assert g.bind() is bound, what
+        assert g.plan() is plan, what
+        change()
+        assert g.bind() is not bound, what
+        assert g.plan() is not plan, what
+    assert [g.run(x=3)["twice"] for _ in range(2)] == [6, 6]
+
+
+def inner_graph() -> Graph:
+    """A graph to be put into another."""
+    g = graph()
+    g.output("y", g.add(add_numbers, a=g.input("x", int)))
+    return g
+
+
+def test_plans_are_kept_by_what_they_make_and_take() -> None:
+    """Asking for other outputs, or bringing values, is another plan of the same graph."""
+    g = graph()
+    first = g.add(add_numbers, name="first", a=g.input("x", int))
+    g.output("sum", first)
+    g.output("more", g.add(add_numbers, name="second", a=first, b=first))
+    both = g.plan()
+    assert g.plan(["sum"]) is g.plan(["sum"]) is not both
+    assert g.plan(given=["first.output"]) is not both
+    assert g.run(x=1).outputs == {"sum": 1, "more": 2}
+    assert g.run(x=1, outputs=["sum"]).outputs == {"sum": 1}
+    assert g.run(x=1, outputs=["more"], given={"first.output": 5}).outputs == {"more": 10}
+    assert g.plan() is both
+
+
+def test_a_constant_is_what_it_was_when_it_was_given() -> None:
+    """A list that grows afterwards does not change the graph."""
+    texts = ["a"]
+    fed = constant({"texts": texts})
+    texts.append("b")
+    assert fed == Value({"texts": ["a"]})
+
+
+def test_a_free_name_is_neither_a_node_nor_a_graph_within() -> None:
+    """Numbers count from 2, past names that were given by hand."""
+    g = graph()
+    x = g.input("x", int)
+    g.add(inner_graph(), name="add", x=x)
+    g.add(add_numbers, name="add_3", a=x)
+    assert [g.add(add_numbers, a=x).name for _ in range(3)] == ["add_2", "add_4", "add_5"]
+
+
 def test_what_is_left_open_is_told_when_the_graph_is_bound() -> None:
     """All faults of the whole graph come at once, in the order in which it was made."""
     g = graph()
@@ -327,4 +390,18 @@ def test_inputs_are_checked_when_a_graph_runs() -> None:
         'error[unknown_input]: fox has no input "promt"\n  fix: did you mean "prompt"?\n'
         "error[missing_input]: fox needs a value for its input prompt (str)\n  fix: give prompt, as in -i prompt=...\n"
         'error[invalid_type]: input seed is int, but was given str "7"'
+    )
+
+
+@pytest.mark.parametrize("setting", ["params", "when", "map", "timeout"])
+def test_an_embedded_graph_has_no_settings_of_its_own(setting: str) -> None:
+    """Whoever gives one is told, not ignored."""
+    inner = Graph("inner", registry=REGISTRY)
+    inner.output("sum", inner.add(add_numbers, a=inner.input("a", int)))
+    g = Graph("outer", registry=REGISTRY)
+    given = {"params": {"plus": 1}, "when": g.input("yes", bool), "map": ["a"], "timeout": 3.0}
+    with pytest.raises(GraphError) as error:
+        g.add(inner, a=g.input("a", int), **{setting: given[setting]})
+    assert str(error.value) == (
+        f"error[invalid_value]: a node that is a graph has no {setting} of its own\n  fix: give {setting} to its nodes"
     )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 
 import stagegraph as sg
 from stagegraph import Lanes, events, history
-from stagegraph.artifacts import Codecs
+from stagegraph.artifacts import Codec, Codecs
 from stagegraph.caching import Caching
+from stagegraph.errors import ComponentError, Fault, StoreError
 from stagegraph.store import Store
 from stagegraph.store import runs as stored
 
@@ -236,6 +239,207 @@ def test_a_fresh_node_does_not_go_on_at_a_checkpoint(caching: Caching) -> None:
     CALLS.append("3")
     assert g.run(start=10, caching=caching, fresh=["count"])["n"] == 15
     assert calls() == ["1", "2", "3", "3", "4", "5"]
+
+
+class Refusing:
+    """Whatever it is asked, the disk is full."""
+
+    def __call__(self, *_: Any) -> Any:
+        """Refuse."""
+        raise StoreError(Fault("store_full", "the store failed: no space"))
+
+    writing = reading = __call__
+
+
+class FailingStore:
+    """A store parts of which fail, as on a full disk."""
+
+    def __init__(self, store: Store, *failing: str) -> None:
+        self._store = store
+        self.failing = set(failing)
+
+    def __getattr__(self, name: str) -> Any:
+        return Refusing() if name in self.failing else getattr(self._store, name)
+
+
+def test_a_store_that_fails_costs_only_what_it_keeps(caching: Caching, lanes: Lanes | None) -> None:
+    """The run has the same outputs, and one warning, not one a node; the next run finds what was kept."""
+    failing = attrs.evolve(caching, store=FailingStore(caching.store))
+    told: list[events.Event] = []
+
+    def lose(event: events.Event) -> None:
+        told.append(event)
+        if isinstance(event, events.NodeFinished) and event.node == "both":
+            failing.store.failing = {"put", "get", "index"}
+
+    run = graph().run(a="x", b="y", lanes=lanes, caching=failing, on_event=lose)
+    assert dict(run.outputs) == {"text": "X! Y! end", "length": 9}
+    warnings = [event for event in told if isinstance(event, events.CacheWarning)]
+    assert [[fault.code for fault in event.faults] for event in warnings] == [["store_full"]]
+    assert type(told[-1]) is events.RunFinished
+    assert stored.find(caching.store, run.id).status == "interrupted"
+    calls()
+    graph().run(a="x", b="y", lanes=lanes, caching=caching)
+    assert calls() == ["save"]
+
+
+class Weights:
+    """What a component lends."""
+
+
+@sg.component("cached.model", version=1)
+class Model:
+    """A component whose files have gone."""
+
+    def fingerprint(self) -> str:
+        """It cannot be told."""
+        raise OSError("the disk was taken out")
+
+    @sg.part
+    def weights(self) -> Weights:
+        """Weights."""
+        return Weights()
+
+
+@sg.stage("cached.weigh", version=1)
+def weigh(text: str, *, weights: Weights) -> str:
+    """Use them."""
+    CALLS.append("weigh")
+    return text
+
+
+def test_weights_whose_identity_cannot_be_told_end_the_run_before_it_calls_anything(
+    caching: Caching, lanes: Lanes | None
+) -> None:
+    """With a typed error, and without leaving the run behind as if it went on."""
+    g = sg.Graph("weights")
+    g.component("model", Model())
+    g.output("text", g.add(weigh, text=g.input("text", str)))
+    with pytest.raises(ComponentError) as caught:
+        g.run(text="x", lanes=lanes, caching=caching)
+    assert str(caught.value) == (
+        "error[component_failed]: the fingerprint of cached.model cannot be told: OSError: the disk was taken out"
+    )
+    assert calls() == []
+    assert [row.status for row in stored.recent(caching.store)] in ([], ["failed"])
+
+
+class Ring:
+    """A value whose codec has a bug."""
+
+
+@sg.stage("cached.ring", version=1)
+def make_ring(text: str) -> Ring:
+    """Make one."""
+    CALLS.append("ring")
+    return Ring()
+
+
+@sg.stage("cached.look", version=1)
+def look(ring: Ring) -> str:
+    """Look at it."""
+    CALLS.append("look")
+    return "a ring"
+
+
+@pytest.mark.parametrize("broken", ["encode", "decode"])
+def test_a_codec_that_fails_costs_only_what_it_keeps(
+    caching: Caching, lanes: Lanes | None, broken: str, tmp_path: Path
+) -> None:
+    """The run goes on; what it could not write or read is made again."""
+
+    def fail(_: object) -> Any:
+        raise ZeroDivisionError("a bug")
+
+    functions = {"encode": lambda ring: [b"ring"], "decode": lambda data: Ring(), broken: fail}
+    codec = Codec("cached.ring", Ring, 1, "application/x-ring", **functions)
+    caching = attrs.evolve(caching, codecs=Codecs([codec]))
+    g = sg.Graph("rings")
+    g.output("ring", g.add(make_ring, name="ring", text=g.input("text", str)))
+    g.output("seen", g.add(look, ring=g.node("ring")))
+    for expected in (["look", "ring"], ["ring"]):
+        assert g.run(text="x", lanes=lanes, caching=caching)["seen"] == "a ring"
+        assert calls() == expected
+
+
+class Forgetful:
+    """A store that has everything until somebody asks for it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def has(self, name: str) -> bool:
+        """It was there a moment ago."""
+        return True
+
+    def get(self, name: str) -> None:
+        """It has just been removed."""
+
+
+def test_a_store_that_loses_everything_does_not_keep_a_run_from_its_end(caching: Caching, lanes: Lanes | None) -> None:
+    """It begins again a few times, and then does without looking ahead."""
+    forgetful = attrs.evolve(caching, store=Forgetful(caching.store), recorded=False)
+    assert graph().run(a="x", b="y", lanes=lanes, caching=forgetful)["text"] == "X! Y! end"
+
+
+def test_a_checkpoint_that_cannot_be_read_is_a_warning(caching: Caching, lanes: Lanes | None) -> None:
+    """The stage starts from the beginning."""
+    g = sg.Graph("count")
+    g.output("n", g.add(Count(), start=g.input("start", int)))
+    with pytest.raises(sg.StagegraphError):
+        g.run(start=10, lanes=lanes, caching=caching)
+    told: list[events.Event] = []
+    failing = attrs.evolve(caching, store=FailingStore(caching.store, "get"))
+    CALLS.append("3")
+    assert g.run(start=10, lanes=lanes, caching=failing, on_event=told.append)["n"] == 15
+    assert [type(event) for event in told].count(events.CacheWarning) == 1
+
+
+def test_a_run_that_cannot_be_recorded_is_told_before_anything_runs(
+    caching: Caching, lanes: Lanes | None, tmp_path: Path
+) -> None:
+    """Its events would stand in a folder of the store; a run that may do without goes on, with a warning."""
+    folder = tmp_path / "store" / "runs"
+    folder.touch()
+    with pytest.raises(StoreError) as caught:
+        graph().run(a="x", b="y", lanes=lanes, caching=caching)
+    assert caught.value.code == "store_failed"
+    assert str(folder) in str(caught.value)
+    assert calls() == []
+    told: list[events.Event] = []
+    optional = attrs.evolve(caching, optional=True)
+    assert graph().run(a="x", b="y", lanes=lanes, caching=optional, on_event=told.append)["text"] == "X! Y! end"
+    (warning,) = (event for event in told if isinstance(event, events.CacheWarning))
+    assert warning.faults[0].code == "store_failed"
+
+
+def test_the_folder_that_stages_write_to_is_made_when_one_asks(
+    caching: Caching, lanes: Lanes | None, tmp_path: Path
+) -> None:
+    """And not to record the run."""
+    graph().run(a="x", b="y", lanes=lanes, caching=caching, directory=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert stored.recent(caching.store, 1)[0].folder == tmp_path / "run"
+
+
+@pytest.mark.parametrize("event", [events.RunStarted, events.NodeFinished, events.RunFinished])
+def test_a_listener_that_raises_ends_the_run_and_lets_go_of_it(
+    caching: Caching, lanes: Lanes | None, event: type[events.Event]
+) -> None:
+    """Whenever it raises, its error is raised; the run has failed, or has finished, and can be taken up."""
+
+    def listen(told: events.Event) -> None:
+        if isinstance(told, event):
+            raise BrokenPipeError("nobody reads")
+
+    with pytest.raises(BrokenPipeError, match="nobody reads"):
+        graph().run(a="x", b="y", lanes=lanes, caching=caching, on_event=listen)
+    row = stored.recent(caching.store, 1)[0]
+    assert row.status == ("finished" if event is events.RunFinished else "failed")
+    stored.load(caching.store, caching.codecs, row.id).take_up().close()
 
 
 def test_runs_are_recorded_with_their_nodes(caching: Caching, lanes: Lanes | None) -> None:

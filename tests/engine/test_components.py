@@ -226,7 +226,7 @@ def test_components_are_checked_before_anything_runs() -> None:
 
     with pytest.raises(ComponentError) as caught:
         graph_of(use, net=Checked()).run(x=1)
-    assert str(caught.value) == "error[test.missing]: weights is missing"
+    assert str(caught.value) == "components.net: error[test.missing]: weights is missing"
     assert LOADS == []
     assert [f.what for f in faults_of(Checked(), ["bias", "weights"])] == ["bias is missing", "weights is missing"]
     assert faults_of(Net(), ["weights"]) == []

@@ -35,7 +35,17 @@ SOURCES = sorted(Path(stagegraph.__file__).parent.rglob("*.py"))
 
 
 #: Call -> which of its arguments is a code.
-POSITIONS = {"Fault": 0, "of": 0, "_error": 0, "_unknown": 0, "add": 1, "_problem": 1, "Problem": 1}
+POSITIONS = {
+    "Fault": 0,
+    "of": 0,
+    "_error": 0,
+    "_unknown": 0,
+    "add": 1,
+    "_problem": 1,
+    "Problem": 1,
+    "refusal": 1,
+    "_mark": 0,
+}
 
 
 def codes_in(path: Path) -> Iterator[tuple[str, int]]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from stagegraph import Cancellation, Graph, StageContext, derive_seed, events, outputs, param, stage
 from stagegraph.errors import Cancelled, Fault, InputError, PlanError, StageError, StagegraphError
 from stagegraph.events import Event
-from stagegraph.executors.serial import check_inputs
+from stagegraph.executors.checks import check_inputs
 from stagegraph.record import summary
 from stagegraph.yaml import typed
 

@@ -204,8 +204,8 @@ def test_faults_of_an_embedded_manifest_stand_in_its_own_file(tmp_path: Path) ->
     assert told.splitlines()[0] == (
         'inner.yaml:5:44: error[invalid_type]: scale (power.scale): by: "ten" is not an integer'
     )
-    assert 'outer.yaml:5:34: error[unknown_port]: a (inner) has no input "valu"' in told
-    assert "outer.yaml:5:34: error[missing_input]: a (inner): nothing feeds the input value int" in told
+    assert 'outer.yaml:5:35: error[unknown_port]: a (inner) has no input "valu"' in told
+    assert "outer.yaml:5:6: error[missing_input]: a (inner): nothing feeds the input value int" in told
 
 
 def test_a_graph_that_contains_itself_is_refused(tmp_path: Path) -> None:

@@ -300,6 +300,10 @@ def hook(body: str, name: str = "stagegraph_stages") -> str:
         (hook("return {{'A B': int}}", "stagegraph_types"), 'it registers a type as "A B", which is no usable name'),
         (hook("return {{'str': bytes}}", "stagegraph_types"), 'it registers a type as "str", which is no usable name'),
         (hook("return {{'bad.x': 3}}", "stagegraph_types"), 'it registers as the type "bad.x" what is no class: 3'),
+        (
+            hook("return [3]", "stagegraph_record_readers"),
+            "it registers as a reader of run records what is none, or has no usable ending: 3",
+        ),
     ],
 )
 def test_a_hook_that_fails_is_told(install: Install, source: str, what: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,11 +10,11 @@ import pytest
 import stagegraph as sg
 from stagegraph import manifest as manifests
 from stagegraph import plan as plans
-from stagegraph.errors import ComponentError, Fault, GraphError
-from stagegraph.executors import serial
+from stagegraph.errors import ComponentError, Fault, GraphError, InputError, PlanError
+from stagegraph.executors import serial, threads
 from stagegraph.facts import FactError, Facts
 from stagegraph.graph import Ref, build
-from stagegraph.preflight import facts, preflight, warnings
+from stagegraph.preflight import examine, facts, preflight
 from stagegraph.registry import Registry
 
 
@@ -98,7 +98,13 @@ class Save:
         return self.path
 
 
-REGISTRY = Registry.of(Size, Half, Save, Model)
+@sg.stage("flight.next", version=1)
+def following(value: int) -> int:
+    """One more."""
+    return value + 1
+
+
+REGISTRY = Registry.of(Size, Half, Save, following, Model)
 
 MANIFEST = """\
 stagegraph: 1
@@ -137,16 +143,16 @@ def test_everything_that_is_wrong_is_told_at_once_with_its_place(tmp_path: Path)
     with pytest.raises(ComponentError) as error:
         preflight(planned(text))
     assert str(error.value) == (
-        "error[flight.absent]: there is no absent/weights\n"
+        "m.yaml:3:50: error[flight.absent]: there is no absent/weights\n"
         "  fix: download it\n"
+        "m.yaml:6:3: error[fact_mismatch]: half (flight.half): the text is 63 wide (from size.output)\n"
+        "  why: must be even\n"
+        "  fix: use 64\n"
         "m.yaml:7:3: error[flight.format]: folder.doc is no text file\n"
         "  fix: use .txt\n"
         "m.yaml:7:3: error[unwritable]: save cannot write folder.doc\n"
         "  why: it is a folder\n"
-        "  fix: give another path\n"
-        "m.yaml:6:3: error[fact_mismatch]: half (flight.half): the text is 63 wide (from size.output)\n"
-        "  why: must be even\n"
-        "  fix: use 64"
+        "  fix: give another path"
     )
 
 
@@ -181,14 +187,169 @@ def test_only_what_the_plan_needs_is_looked_at() -> None:
         preflight(plans.make(graph, ["half"]))
 
 
+def reported(text: str, outputs: list[str] | None = None) -> list[str]:
+    """What a report says, each fault by its line and code, after the warnings."""
+    report = examine(manifests.loads(text, "m.yaml"), REGISTRY, outputs)
+    faults = (*report.warnings, *report.faults)
+    return [f"{fault.location.line if fault.location else 0} {fault.code}" for fault in faults]
+
+
 def test_nodes_that_no_output_needs_are_a_warning() -> None:
     """With their place; they keep nothing from running."""
     text = MANIFEST.replace("outputs:", "  left: {stage: flight.size}\noutputs:")
-    graph = build(manifests.loads(text, "m.yaml"), REGISTRY)
-    assert [str(fault) for fault in warnings(graph)] == [
+    report = examine(manifests.loads(text, "m.yaml"), REGISTRY)
+    assert [str(fault) for fault in report.warnings] == [
         (
             "m.yaml:8:3: error[orphan]: no output needs left (flight.size), so it does not run\n"
             "  fix: declare an output of it, or remove it"
         )
     ]
-    preflight(plans.make(graph))
+    preflight(plans.make(report.check()))
+
+
+BROKEN = MANIFEST.replace("here", "absent").replace(
+    "stage: flight.save, ", "stage: flight.save, params: {path: a.doc}, "
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("text: size", "text: sze", "6 unknown_node"),
+        ("text: size", "text: {value: 3}", "6 invalid_type"),
+        ("text: half", "txt: half", "7 unknown_port"),
+        ("width: 64", "width: wide", "5 invalid_type"),
+        ("flight.size", "flight.siz", "5 unknown_stage"),
+        ("{text: size}", "{text: half}", "6 cycle"),
+        ("file: save", "file: sav", "8 unknown_node"),
+        ("text: size", "text: {value: x}, more: size", "6 unknown_port"),
+    ],
+)
+def test_what_can_be_bound_is_looked_at_although_the_rest_cannot(old: str, new: str, found: str) -> None:
+    """The absent checkpoint and the stage's own objection are told with what is wrong with the wires."""
+    told = reported(BROKEN.replace(old, new, 1))
+    assert found in told
+    assert {"3 flight.absent", "7 flight.format"} <= set(told)
+
+
+def test_a_wire_that_leads_nowhere_is_taken_for_what_was_meant() -> None:
+    """So neither is a node an orphan because of a slip, nor is what really is one looked at on this machine."""
+    text = BROKEN.replace("file: save", "file: svae")
+    assert reported(text) == ["3 flight.absent", "7 flight.format", "8 unknown_node"]
+    assert reported(text.replace("file: svae", "file: size.out")) == [
+        "6 orphan",
+        "7 orphan",
+        "8 unknown_port",
+    ]
+
+
+def test_only_what_is_asked_for_is_looked_at_in_a_broken_graph() -> None:
+    """As in one that can run; and a graph that is asked for nothing says so beside the rest."""
+    text = BROKEN.replace("text: half", "text: hal")
+    assert reported(text, ["half"]) == ["3 flight.absent", "7 unknown_node"]
+    told = reported(BROKEN.replace("outputs: {file: save}", ""))
+    assert told == ["1 unknown_output", "3 flight.absent", "7 flight.format"]
+
+
+def test_what_the_error_is_tells_what_to_do_first() -> None:
+    """A graph that is wrong is a wrong graph, whatever is missing; only then something is missing."""
+    wrong, absent = manifests.loads(BROKEN.replace("text: size", "text: sze")), manifests.loads(BROKEN)
+    with pytest.raises(GraphError):
+        examine(wrong, REGISTRY).check()
+    with pytest.raises(ComponentError):
+        examine(absent, REGISTRY).check()
+    with pytest.raises(GraphError):
+        examine(manifests.loads(BROKEN.replace("absent", "here")), REGISTRY).check()
+    with pytest.raises(PlanError):
+        examine(absent, REGISTRY, ["nothing"]).check()
+
+
+def test_the_file_that_a_component_misses_is_told_beside_the_place_in_the_manifest() -> None:
+    """The fault has both; the text begins with the place."""
+
+    @sg.component("flight.files", version=1)
+    class Files:
+        """Weights in a file."""
+
+        def check(self, parts: frozenset[str]) -> Iterable[Fault]:
+            """It is never whole."""
+            yield Fault("flight.torn", "the header is cut off", where="/models/a.bin")
+
+        @sg.part
+        def weights(self) -> Weights:
+            """Weights."""
+            raise AssertionError("preflight loads nothing")
+
+    registry = Registry.of(Size, Half, Save, Files)
+    text = MANIFEST.replace("kind: flight.model, params: {path: here}", "kind: flight.files")
+    (fault,) = examine(manifests.loads(text, "m.yaml"), registry).faults
+    assert str(fault) == "m.yaml:3:21: error[flight.torn]: /models/a.bin: the header is cut off"
+    assert fault.where == "/models/a.bin"
+
+
+@pytest.mark.parametrize("run", [serial.run, threads.run])
+def test_values_that_are_missing_are_told_with_what_the_machine_lacks(run: Callable[..., object]) -> None:
+    """One report for everything that keeps a run from beginning."""
+    text = BROKEN.replace("name: flight\n", "name: flight\ninputs: {seed: {type: int}}\n").replace(
+        "outputs:", "  more: {stage: flight.next, inputs: {value: inputs.seed}}\noutputs:"
+    )
+    plan = plans.make(build(manifests.loads(text, "m.yaml"), REGISTRY), ["save", "more"], ["half"])
+    with pytest.raises(InputError) as error:
+        run(plan, {"sed": 1}, given={"half": 3})
+    assert [fault.code for fault in error.value.faults] == [
+        *("unknown_input", "missing_input", "invalid_type", "flight.format")
+    ]
+
+
+FIX = "  fix: tell the author of its plugin"
+
+
+@pytest.mark.parametrize("method", ["check", "writes", "facts"])
+def test_a_stage_that_fails_to_say_something_is_named(method: str) -> None:
+    """It is a mistake of its plugin; the other faults are told as well."""
+
+    class Failing:
+        def check(self) -> Iterable[Fault]:
+            """Fail if it is to."""
+            return self.fail("check")
+
+        def writes(self) -> Iterable[str]:
+            """Fail if it is to."""
+            return self.fail("writes")
+
+        def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
+            """Fail if it is to."""
+            self.fail("facts")
+            return {}
+
+        def fail(self, name: str) -> list[str]:
+            """As a plugin may."""
+            if name == method:
+                raise KeyError("width")
+            return []
+
+    @sg.stage("flight.failing", version=1)
+    class Stage(Failing):
+        """Fail before it runs."""
+
+        def run(self, text: str) -> str:
+            """Never."""
+            return text
+
+    registry = Registry.of(Size, Half, Save, Model, Stage)
+    text = BROKEN.replace("flight.half", "flight.failing").replace("here", "absent")
+    report = examine(manifests.loads(text, "m.yaml"), registry)
+    assert [str(fault) for fault in report.faults] == [
+        f"m.yaml:6:3: error[invalid_stage]: {method} of half (flight.failing) failed: KeyError: 'width'\n{FIX}",
+        "m.yaml:7:3: error[flight.format]: a.doc is no text file\n  fix: use .txt",
+    ]
+
+
+@pytest.mark.parametrize("path", ["x" * 5000 + ".txt", "a\0.txt"])
+def test_a_path_that_no_file_can_have_is_told(path: str) -> None:
+    """Before the system refuses it in the middle of a run."""
+    g = sg.Graph("odd", registry=REGISTRY)
+    g.output("file", g.add(Save(path=path), text=g.input("text", str)))
+    with pytest.raises(GraphError) as error:
+        preflight(g.plan())
+    assert [fault.code for fault in error.value.faults] == ["unwritable"]

@@ -2,25 +2,60 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
+
+import pytest
+
+import stagegraph
 
 HEAVY = ("torch", "numpy", "safetensors", "transformers", "diffusers", "av", "PIL")
+#: What only some graphs and commands need.
+LATE = (
+    "networkx",
+    "beartype",
+    "typer",
+    "rich",
+    "cattrs",
+    "ruamel",
+    "pluggy",
+    "email",
+    "asyncio",
+    "concurrent",
+    "sqlite3",
+)
 
 
 def imported_by(program: str) -> set[str]:
-    """The heavy top-level modules that a fresh interpreter has imported after a program."""
+    """The top-level modules, of those that are heavy or late, that a fresh interpreter has imported after a program."""
     end = "\nimport sys\nprint(*sorted({name.partition('.')[0] for name in sys.modules}))"
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program) + end], capture_output=True, text=True, check=True
     )
-    return set(done.stdout.split()) & {*HEAVY, "stagegraph_ltx2", "stagegraph_media", "networkx", "beartype", "typer"}
+    return set(done.stdout.split()) & {*HEAVY, *LATE, "stagegraph_ltx2", "stagegraph_media"}
 
 
-def test_importing_the_engine_imports_nothing_heavy() -> None:
+@pytest.mark.parametrize("program", ["import stagegraph", "from stagegraph import Graph, constant, param, stage"])
+def test_importing_the_engine_imports_nothing_heavy(program: str) -> None:
     """Nor what only some graphs need, nor any plugin."""
-    assert imported_by("import stagegraph") == set()
+    assert imported_by(program) == set()
+
+
+def test_every_public_name_is_there_when_it_is_asked_for() -> None:
+    """It is what type checkers are told; another name is an ordinary error."""
+    source = Path(stagegraph.__file__).read_text(encoding="utf-8")
+    told = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom) and node.level == 0]
+    homes = {name.name: node.module for node in told if node.module != "typing" for name in node.names}
+    assert sorted(homes.keys() - {"import_module"}) == stagegraph.__all__
+    for name in stagegraph.__all__:
+        assert getattr(stagegraph, name) is getattr(importlib.import_module(homes[name] or ""), name)
+        assert name in dir(stagegraph)
+    with pytest.raises(AttributeError, match=r"^module 'stagegraph' has no attribute 'grahp'$"):
+        _ = stagegraph.grahp
 
 
 def test_checking_a_graph_imports_nothing_heavy() -> None:

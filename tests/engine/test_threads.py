@@ -227,6 +227,46 @@ def test_arun_leaves_the_event_loop_free_and_is_cancelled_with_its_task() -> Non
     asyncio.run(asyncio.wait_for(main(), WAIT))
 
 
+def test_what_waits_for_a_skipped_step_in_another_lane_runs() -> None:
+    """Also if nothing else runs that could wake the executor."""
+
+    @sg.stage("threads.read", version=1, lane="io")
+    def read(value: int = 3) -> int:
+        """Give it back."""
+        return value
+
+    g = sg.Graph("skipped")
+    skipped = g.add(add, name="skipped", values=sg.constant(1), when=g.input("wanted", bool))
+    g.output("y", g.add(read, value=skipped))
+    assert g.run(wanted=False, lanes=Lanes())["y"] == 3
+
+
+def test_of_several_errors_that_of_the_first_step_is_raised() -> None:
+    """As in the serial executor, whichever happens first."""
+    later = threading.Event()
+
+    @sg.stage("threads.slow_fail", version=1)
+    def slow(value: int) -> int:
+        """Fail when the other has failed."""
+        assert later.wait(WAIT)
+        raise ValueError("slow")
+
+    @sg.stage("threads.fast_fail", version=1)
+    def fast(value: int) -> int:
+        """Fail at once."""
+        raise ValueError("fast")
+
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.NodeFailed) and event.node == "fast":
+            later.set()
+
+    g = sg.Graph("failing")
+    x = g.input("x", int)
+    g.output("y", g.add(add, values=[g.add(slow, name="slow", value=x), g.add(fast, name="fast", value=x)]))
+    with pytest.raises(StageError, match="ValueError: slow"):
+        g.run(x=1, lanes=Lanes(cpu=2), on_event=listen)
+
+
 @given(st.lists(st.lists(st.integers(0, 30), max_size=4), min_size=1, max_size=25), st.integers(-5, 5))
 def test_threads_and_serial_give_the_same(shape: list[list[int]], x: int) -> None:
     """For any acyclic graph; every node reads the graph's input and some nodes before it."""

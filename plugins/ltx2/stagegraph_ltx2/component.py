@@ -13,6 +13,7 @@ from stagegraph_ltx2 import parts
 from stagegraph_ltx2.checkpoint.folder import Checkpoint
 from stagegraph_ltx2.checkpoint.resolve import present, resolve
 from stagegraph_ltx2.checkpoint.sizes import on_cpu, weight_bytes, weight_count
+from stagegraph_ltx2.errors import failure, raise_all
 from stagegraph_ltx2.model.config import (
     AudioVAEConfig,
     ConfigError,
@@ -22,9 +23,12 @@ from stagegraph_ltx2.model.config import (
     VideoVAEConfig,
     read_vocoder,
 )
+from stagegraph_ltx2.parallel.fitting import MAX_RANKS, device_faults, head_faults
 
 if TYPE_CHECKING:
     import torch
+
+    from stagegraph_ltx2.parallel.team import Team
 
 C = TypeVar("C")
 M = TypeVar("M", bound="torch.nn.Module")
@@ -52,6 +56,12 @@ class LTX2Checkpoint:
     revision: str | None = param(default=None, help="Branch, tag or commit of a Hugging Face repository.")
     device: str = param(default="auto", help='"auto" (the first GPU, or the CPU), "cpu", "cuda", "cuda:1", "mps".')
     dtype: str = param(default="auto", help='"auto" (bf16 on a GPU, fp32 on the CPU), "bf16", "fp16", "fp32".')
+    nproc: int = param(
+        default=1,
+        ge=1,
+        le=MAX_RANKS,
+        help="Processes that share each step of denoising, each on a GPU of its own: the first nproc of the machine.",
+    )
     identity: Literal["samples", "contents"] = param(
         default="samples",
         help="What tells checkpoints apart where outputs are kept: samples of their files, or every byte (minutes).",
@@ -64,14 +74,18 @@ class LTX2Checkpoint:
 
     def check(self, parts: frozenset[str]) -> Iterable[Fault]:
         """Whether the folders of the parts are there, with files that can be read; what is to be downloaded is fine."""
+        faults = list(device_faults(self.nproc, self.device))
         try:
             folder = present(self.path, revision=self.revision)
             if folder is not None:
                 wanted = [name for part in sorted(parts) for name in FOLDERS[part]]
-                Checkpoint.open(folder).components(wanted)
+                checkpoint = Checkpoint.open(folder)
+                checkpoint.components(wanted)
+                if "transformer" in parts:
+                    faults += head_faults(self.nproc, checkpoint.component("transformer").config)
         except ComponentError as error:
-            return error.faults
-        return ()
+            faults += error.faults
+        return faults
 
     def fingerprint(self) -> str:
         """The identity of all folders that the checkpoint has, in hex."""
@@ -82,9 +96,9 @@ class LTX2Checkpoint:
         return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def placement(self) -> Mapping[str, str]:
-        """The device and the number format, exactly."""
+        """The devices and the number format, exactly."""
         device, dtype = self._placement()
-        return {"device": str(device), "dtype": str(dtype).removeprefix("torch.")}
+        return {"device": str(device), "dtype": str(dtype).removeprefix("torch."), "nproc": str(self.nproc)}
 
     def part_facts(self, part: str) -> Mapping[str, Any]:
         """What a part takes and is made of, from headers; nothing if the checkpoint is not on this machine.
@@ -107,7 +121,7 @@ class LTX2Checkpoint:
         if part == "video_statistics":
             return {"bytes": 2 * 4 * config["latent_channels"], "device": "cpu"}
         if part == "transformer":
-            facts |= self._traits(checkpoint)
+            facts |= {**self._traits(checkpoint), "nproc": self.nproc}
         elif part == "latent_upsampler":
             upsampler = LatentUpsamplerConfig.from_dict(config)
             facts |= {"spatial_scale": str(upsampler.scale), "temporal_scale": 2 if upsampler.temporal_upsample else 1}
@@ -146,7 +160,10 @@ class LTX2Checkpoint:
         return kept
 
     def cache_facts(self) -> Mapping[str, str]:
-        """What changes results beside the weights: where they run, and in which number format."""
+        """What changes results beside the weights: where they run, and in which number format.
+
+        Not on how many devices: as another size of a batch, that changes no more than the rounding.
+        """
         device, dtype = self._placement()
         return {"device": device.type, "dtype": str(dtype).removeprefix("torch.")}
 
@@ -170,8 +187,9 @@ class LTX2Checkpoint:
         """The denoiser."""
         from stagegraph_ltx2.model.transformer import AudioVideoTransformer
 
+        team = self._team()
         module = self._load("transformer", TransformerConfig.from_dict, AudioVideoTransformer)
-        return parts.Transformer(module, self._traits(self.checkpoint))
+        return parts.Transformer(module, self._traits(self.checkpoint), team)
 
     @part
     def video_vae(self) -> parts.VideoVAE:
@@ -215,15 +233,36 @@ class LTX2Checkpoint:
 
         return parts.Vocoder(self._load("vocoder", read_vocoder, build_vocoder))
 
+    def serve(self) -> None:
+        """Be another rank than 0 of processes that were started together."""
+        from stagegraph_ltx2.parallel.launched import serve
+
+        serve()
+
+    def dismiss(self) -> None:
+        """Let the other ranks end; for rank 0."""
+        from stagegraph_ltx2.parallel.launched import dismiss
+
+        dismiss()
+
+    def _team(self) -> Team | None:
+        """The processes that evaluate the transformer, if they are several."""
+        if self.nproc == 1:
+            return None
+        config = self.checkpoint.component("transformer").config
+        raise_all([*device_faults(self.nproc, self.device), *head_faults(self.nproc, config)])
+        from stagegraph_ltx2.parallel.team import Team
+
+        return Team(self.nproc, self._placement()[0])
+
     def _placement(self) -> tuple[torch.device, torch.dtype]:
         from stagegraph_ltx2.checkpoint.device import resolve_device, resolve_dtype
 
-        device = resolve_device(self.device)
+        device = resolve_device(self.device, count=self.nproc)
         return device, resolve_dtype(self.dtype, device)
 
     def _load(self, folder: str, read: Callable[[Mapping[str, Any]], C], module: Callable[[C], M]) -> M:
         from stagegraph_ltx2.checkpoint.load import load_module
-        from stagegraph_ltx2.errors import failure
 
         files = self.checkpoint.component(folder)
         try:

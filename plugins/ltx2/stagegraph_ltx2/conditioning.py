@@ -181,6 +181,12 @@ def noise_like(video: VideoLatent, audio: AudioLatent | None, seed: int, scale: 
     )
 
 
+def without_noise(state: LatentState) -> LatentState:
+    """The state with latents in the place of their noise, so that denoising starts from them as they are."""
+    video, audio = (attrs.evolve(tokens, noise=tokens.initial) for tokens in (state.video, state.audio))
+    return attrs.evolve(state, video=video, audio=audio)
+
+
 def _kept(tokens: TokenState, kept: Tensor, begin: int, strength: float) -> TokenState:
     end = begin + kept.shape[1]
     if begin < 0 or end > tokens.tokens:

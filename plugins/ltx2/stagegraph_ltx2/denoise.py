@@ -11,12 +11,13 @@ from torch import Tensor
 
 from stagegraph.context import derive_seed
 from stagegraph_ltx2.conditioning import blend, noisy
-from stagegraph_ltx2.estimate import Estimator, grouped, passes
+from stagegraph_ltx2.estimate import Estimator, grouped, passes, set_scene
 from stagegraph_ltx2.model.transformer import AudioVideoTransformer
 from stagegraph_ltx2.noise import seeded
 from stagegraph_ltx2.rules import RULES, Rules
 from stagegraph_ltx2.samplers import Noise, Pair, Sampler, Step, euler
 from stagegraph_ltx2.scales import Guidance
+from stagegraph_ltx2.scene import Evaluator, alone
 from stagegraph_ltx2.values import DenoisingProgress, LatentState, TextContext, TokenState
 
 
@@ -53,6 +54,7 @@ def denoise(
     negative: TextContext | None = None,
     on_step: OnStep = lambda progress, total: None,
     start: DenoisingProgress | None = None,
+    evaluator: Evaluator = alone,
 ) -> tuple[Tensor, Tensor]:
     """Go from noise to content.
 
@@ -66,6 +68,7 @@ def denoise(
         negative: what to move away from; needed if the guidance is by the prompt.
         on_step: called after each step.
         start: how far an earlier loop came that is to be continued.
+        evaluator: evaluates the transformer; by default, in this process.
 
     Returns:
         Video [b, t, c] without the tokens of keyframes, and audio [b, t, c], fp32, on the model's device.
@@ -73,7 +76,7 @@ def denoise(
     device = model.proj_in.weight.device
     streams = (_moved(state.video, device), _moved(state.audio, device))
     groups = grouped(passes(recipe.guidance, text, negative), together=recipe.together)
-    estimate = Estimator(model, *streams, groups, recipe.guidance, recipe.rules)
+    scene = set_scene(*streams, groups, recipe.guidance, recipe.rules)
 
     def restore(x: Pair) -> Pair:
         return Pair(*(blend(part, tokens) for part, tokens in zip(x, streams, strict=True)))
@@ -82,10 +85,12 @@ def denoise(
         x = Pair(*(noisy(tokens, state.noise_scale, recipe.rules) for tokens in streams))
         start = DenoisingProgress(0, *x)
     done, x, memory = start.step, Pair(start.video.to(device), start.audio.to(device)), _memory(start, device)
-    for number, (sigma, following) in enumerate(pairwise(recipe.sigmas[done:]), done + 1):
-        step = Step(sigma, following, _noise(state, number, device), restore, memory)
-        x, memory = recipe.sampler(x, estimate, step)
-        on_step(DenoisingProgress(number, *x, *(memory or ())), len(recipe.sigmas) - 1)
+    with evaluator(model, scene) as velocities:
+        estimate = Estimator(velocities, *streams, groups, recipe.guidance, recipe.rules)
+        for number, (sigma, following) in enumerate(pairwise(recipe.sigmas[done:]), done + 1):
+            step = Step(sigma, following, _noise(state, number, device), restore, memory)
+            x, memory = recipe.sampler(x, estimate, step)
+            on_step(DenoisingProgress(number, *x, *(memory or ())), len(recipe.sigmas) - 1)
     # Arithmetic may have moved what is kept by a rounding.
     video, audio = (torch.where(tokens.mask == 0, tokens.clean, part) for part, tokens in zip(x, streams, strict=True))
     return video[:, : state.size.latent().tokens], audio

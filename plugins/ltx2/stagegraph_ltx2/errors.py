@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from stagegraph.errors import ComponentError, Fault
+from stagegraph.errors import ComponentError, Fault, RunError
+from stagegraph.serde import Problem, StructureError
 
 #: Code -> what it says. Codes are stable: programs match on them.
 CODES: dict[str, str] = {
@@ -41,11 +42,23 @@ CODES: dict[str, str] = {
     "ltx2.no_such_time": "a time that the video does not have",
     "ltx2.out_of_memory": "a device that had no memory left for what a stage does",
     "ltx2.no_such_device": "a device that this machine does not have",
+    "ltx2.rank_lost": "one of several processes that share a transformer ended before its time",
     "ltx2.no_such_dtype": "a number format that models cannot run in",
+    "ltx2.bad_base64": "a text that is not base64 in its one canonical form",
+    "ltx2.bad_png": "a frame that is not a PNG file of the one kind that continuation states hold",
+    "ltx2.bad_frames": "frames that do not go together, or are packed wrongly",
+    "ltx2.bad_tensor": "latents that are not one safetensors tensor of finite numbers",
     "ltx2.hub_offline": "a checkpoint that is not on this machine while downloads are switched off or impossible",
     "ltx2.hub_denied": "a Hugging Face repository that this account may not read",
     "ltx2.hub_failed": "a download that failed",
 }
+
+
+class RankError(RunError):
+    """One of several processes that share a transformer was lost; the next call starts others."""
+
+    retryable = True
+
 
 #: How many faults of one kind a message lists; a wrong model has thousands.
 LISTED = 20
@@ -62,6 +75,18 @@ def fault(code: str, what: str, *, where: Path | str = "", why: str = "", fix: s
         fix: something to type.
     """
     return Fault(f"ltx2.{code}", what, where=str(where), why=why, fix=fix)
+
+
+def problem(code: str, what: str, why: str = "", fix: str = "") -> StructureError:
+    """What is wrong with a part of a continuation state; whoever reads the whole knows the path.
+
+    Args:
+        code: without the prefix "ltx2.".
+        what: what is wrong, with the value.
+        why: the rule.
+        fix: something to type.
+    """
+    return StructureError([Problem((), f"ltx2.{code}", what, why, fix)])
 
 
 def failure(code: str, what: str, *, where: Path | str = "", why: str = "", fix: str = "") -> ComponentError:

@@ -10,16 +10,13 @@ from torch import Tensor
 
 from stagegraph_ltx2.conditioning import blend
 from stagegraph_ltx2.guidance import Estimates, guide, velocity_to_x0
-from stagegraph_ltx2.model.adaln import Levels, levels, scaled
-from stagegraph_ltx2.model.conditions import Perturbation, Text, Timesteps
-from stagegraph_ltx2.model.transformer import AudioVideoTransformer
+from stagegraph_ltx2.model.adaln import Levels, levels
+from stagegraph_ltx2.model.conditions import Perturbation
 from stagegraph_ltx2.rules import Rules
 from stagegraph_ltx2.samplers import Pair
 from stagegraph_ltx2.scales import Guidance
+from stagegraph_ltx2.scene import Batch, Scene, Side, Velocities
 from stagegraph_ltx2.values import TextContext, TokenState
-
-TIMESTEPS = 1000
-"""The transformer is told a sigma as this many times its value."""
 
 
 @attrs.frozen(eq=False)
@@ -57,8 +54,8 @@ class Estimator:
     """The guided estimate of latents, with what is to be kept put in its place.
 
     Args:
-        model: the transformer, on the device where everything happens.
-        video: the tokens of the video, on the same device.
+        velocities: what the transformer gives in the scene that `set_scene` made of the same groups.
+        video: the tokens of the video, on the device where everything happens.
         audio: those of the sound.
         groups: passes that go through the transformer as one batch, group after group; see `grouped`.
         guidance: how they are combined.
@@ -67,32 +64,27 @@ class Estimator:
 
     def __init__(
         self,
-        model: AudioVideoTransformer,
+        velocities: Velocities,
         video: TokenState,
         audio: TokenState,
         groups: Sequence[Sequence[Pass]],
         guidance: Guidance,
         rules: Rules,
     ) -> None:
-        self._model = model
+        self._velocities = velocities
         self._streams = (video, audio)
+        self._groups = groups
         self._guidance = guidance
         self._rules = rules
-        self._rotary = model.rotary(video.positions, audio.positions)
-        self._levels = [_levels(stream) for stream in self._streams]
-        self._moving = [float(not stream.frozen) for stream in self._streams]
-        batch = len(video.noise)
-        texts = _Texts(model)
-        self._groups = [_Group(texts, group, guidance, rules, batch) for group in groups]
 
     def __call__(self, x: Pair, sigma: float) -> Pair:
         """Estimates x0 [b, t, c] of video and audio at a noise level, in fp32."""
         found: list[dict[str, Tensor]] = [{}, {}]
-        for group in self._groups:
-            velocities = self._velocities(x, sigma, group)
+        for number, group in enumerate(self._groups):
+            velocities = self._velocities(number, x, sigma)
             for kept, stream, tokens, velocity in zip(found, x, self._streams, velocities, strict=True):
                 level = sigma * tokens.mask if self._rules.per_token else sigma
-                for one, v in zip(group.passes, velocity.chunk(len(group.passes)), strict=True):
+                for one, v in zip(group, velocity.chunk(len(group)), strict=True):
                     kept[one.kind] = velocity_to_x0(stream, v, level)
         scales = (self._guidance.video, self._guidance.audio)
         guided = (
@@ -101,61 +93,38 @@ class Estimator:
         )
         return Pair(*(blend(x0, tokens) for x0, tokens in zip(guided, self._streams, strict=True)))
 
-    def _velocities(self, x: Pair, sigma: float, group: _Group) -> tuple[Tensor, Tensor]:
-        count, dtype = len(group.passes), self._model.proj_in.weight.dtype
-        level = sigma * TIMESTEPS
-        whole = [torch.full((count * len(x.video),), level * moving, device=x.video.device) for moving in self._moving]
-        video, audio = (
-            scaled(_repeat(levels, count), level) if levels is not None else same
-            for levels, same in zip(self._levels, whole, strict=True)
+
+def set_scene(
+    video: TokenState, audio: TokenState, groups: Sequence[Sequence[Pass]], guidance: Guidance, rules: Rules
+) -> Scene:
+    """What the transformer is told of a loop; the arguments are those of `Estimator`."""
+    samples = len(video.noise)
+    texts: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}  # groups with the same prompts share what is made of them
+    batches = []
+    for group in groups:
+        prompts = tuple(id(one.text) for one in group)
+        if prompts not in texts:
+            videos, audios = ([getattr(one.text, name) for one in group] for name in ("video", "audio"))
+            texts[prompts] = torch.cat(videos), torch.cat(audios)
+        batches.append(Batch(len(group), *texts[prompts], _perturbation(group, guidance, rules, samples)))
+    return Scene(_side(video), _side(audio), tuple(batches), rules.cross_timestep)
+
+
+def _perturbation(group: Sequence[Pass], guidance: Guidance, rules: Rules, samples: int) -> Perturbation:
+    perturbation = Perturbation(isolated=group[0].isolated)
+    if any(one.perturbed for one in group):
+        blocks = frozenset(guidance.blocks)
+        kept = torch.tensor([float(not one.perturbed) for one in group])
+        perturbation = perturbation._replace(
+            video_blocks=blocks if rules.perturbs_both or guidance.video.perturbation else frozenset(),
+            audio_blocks=blocks if rules.perturbs_both or guidance.audio.perturbation else frozenset(),
+            kept=kept.repeat_interleave(samples) if len(group) > 1 else None,
         )
-        velocities: tuple[Tensor, Tensor] = self._model(
-            x.video.to(dtype).repeat(count, 1, 1),
-            x.audio.to(dtype).repeat(count, 1, 1),
-            group.text,
-            Timesteps(video, audio, *whole),
-            self._rotary,
-            perturbation=group.perturbation,
-            cross_timestep=self._rules.cross_timestep,
-        )
-        return velocities
+    return perturbation
 
 
-class _Texts:
-    """What the transformer reads of prompts: gigabytes, so that groups of passes with the same prompts share it."""
-
-    def __init__(self, model: AudioVideoTransformer) -> None:
-        self._model = model
-        self.weight = model.proj_in.weight
-        self._read: dict[tuple[int, ...], Text] = {}
-
-    def of(self, passes: Sequence[Pass]) -> Text:
-        """That of a group."""
-        key = tuple(id(one.text) for one in passes)
-        if key not in self._read:
-            contexts = (torch.cat([getattr(one.text, name) for one in passes]) for name in ("video", "audio"))
-            self._read[key] = self._model.text(*(context.to(self.weight) for context in contexts), ahead=True)
-        return self._read[key]
-
-
-class _Group:
-    """Passes that go through the transformer together."""
-
-    def __init__(self, texts: _Texts, passes: Sequence[Pass], guidance: Guidance, rules: Rules, batch: int) -> None:
-        self.passes = passes
-        weight = texts.weight
-        self.text = texts.of(passes)
-        self.perturbation = Perturbation(isolated=passes[0].isolated)
-        if any(one.perturbed for one in passes):
-            blocks = frozenset(guidance.blocks)
-            both = rules.perturbs_both
-            kept = torch.tensor([float(not one.perturbed) for one in passes], device=weight.device)
-            self.perturbation = Perturbation(
-                blocks if both or guidance.video.perturbation else frozenset(),
-                blocks if both or guidance.audio.perturbation else frozenset(),
-                kept.repeat_interleave(batch) if len(passes) > 1 else None,
-                passes[0].isolated,
-            )
+def _side(tokens: TokenState) -> Side:
+    return Side(tokens.positions, _levels(tokens), not tokens.frozen)
 
 
 def grouped(made: Sequence[Pass], *, together: bool) -> list[list[Pass]]:
@@ -176,7 +145,3 @@ def _levels(tokens: TokenState) -> Levels | None:
     """What multiplies the timestep of each token; None if all are generated, or none is."""
     mask = tokens.mask[..., 0]
     return None if tokens.frozen or bool((mask == 1).all()) else levels(mask)
-
-
-def _repeat(level: Levels, count: int) -> Levels:
-    return Levels(level.values.repeat(count, 1), level.which.repeat(count, 1))

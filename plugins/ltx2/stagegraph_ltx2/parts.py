@@ -11,7 +11,7 @@ from stagegraph.facts import Facts
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from stagegraph_ltx2 import text_encoder
+    from stagegraph_ltx2 import scene, text_encoder
     from stagegraph_ltx2.model import (
         audio_vae,
         connectors,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         vocoder,
         wideband_vocoder,
     )
+    from stagegraph_ltx2.parallel.team import Team
 
 
 @attrs.frozen(eq=False)
@@ -42,11 +43,20 @@ class Transformer:
     """Noisy tokens and text to velocities.
 
     `traits` are what the checkpoint says of it: its "family" ("2.0", "2.3"), whether it is "distilled" (None if it does
-    not say), and how many "layers" it has.
+    not say), and how many "layers" it has. `team` are the processes that evaluate it together, if this is not the only
+    one.
     """
 
     module: transformer.AudioVideoTransformer
     traits: Facts = attrs.field(factory=dict)
+    team: Team | None = None
+
+    @property
+    def evaluator(self) -> scene.Evaluator:
+        """What evaluates it."""
+        from stagegraph_ltx2.scene import alone
+
+        return alone if self.team is None else self.team.evaluator
 
 
 @attrs.frozen(eq=False)

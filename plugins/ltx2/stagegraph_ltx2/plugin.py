@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stagegraph import Check, hookimpl
-from stagegraph_ltx2 import codecs, stages, values
+from stagegraph_ltx2 import codecs, continuation, stages, values
 from stagegraph_ltx2.component import LTX2Checkpoint
 
 if TYPE_CHECKING:
     import typer
 
     from stagegraph.artifacts import Codec
+    from stagegraph.continuation import ContinuationCodec
 
 GRAPHS = Path(__file__).parent / "graphs"
 
@@ -33,6 +34,12 @@ def stagegraph_types() -> Mapping[str, type]:
 def stagegraph_codecs() -> Iterable[Codec]:
     """How they are stored."""
     return codecs.CODECS
+
+
+@hookimpl
+def stagegraph_continuations() -> Iterable[ContinuationCodec]:
+    """What crosses from one segment to the next."""
+    return [continuation.CODEC]
 
 
 @hookimpl

@@ -169,17 +169,22 @@ class Pictures:
     def add(self, frame: av.VideoFrame) -> None:
         """Convert and keep the next picture."""
         self._check_size(frame.height, frame.width)
+        self._memory.take(frame.width * frame.height * 3)
+        self._pixels += self.convert(frame).data.cast("B")
+
+    def convert(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+        """The next picture `[h, w, 3]`, upright, for a caller that does not need them all at once."""
+        self._check_size(frame.height, frame.width)
         if len(self) == self._limits.frames:
             raise self._source.too_large(f"the video has more than {len(self)} frames", f"{len(self)} frames")
-        self._memory.take(frame.width * frame.height * 3)
         with guarded(self._source):
             refuse_hdr(self._stream.codec_context)
             pixels = of_frame(frame).upright(self._converter.to_rgb(frame))
         if self._shape not in (None, pixels.shape):
             raise self._source.error("media.unsupported", "the size of the pictures changes in the middle")
         self._shape = pixels.shape
-        self._pixels += pixels.data.cast("B")
         self._times.append(_time(frame))
+        return pixels
 
     def frames(self) -> Frames:
         """All pictures, if they follow one frame rate."""

@@ -19,6 +19,8 @@ WORST_CRF = 51
 AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 #: Number of channels -> FFmpeg's name of their layout.
 LAYOUTS = {1: "mono", 2: "stereo"}
+#: The tag that holds the run record.
+RECORD_TAG = "stagegraph"
 #: Tags that the muxer fills in itself.
 RESERVED_TAGS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
 

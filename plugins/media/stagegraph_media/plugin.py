@@ -6,12 +6,15 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from stagegraph import Check, hookimpl
-from stagegraph_media import codecs
+from stagegraph_media import codecs, records
 from stagegraph_media.stages import ReadImage, ReadVideo, WriteVideo
 from stagegraph_media.values import Frames, Image, Waveform
 
 if TYPE_CHECKING:
+    import typer
+
     from stagegraph.artifacts import Codec
+    from stagegraph.recordreaders import RecordReader
 
 
 @hookimpl
@@ -30,6 +33,20 @@ def stagegraph_codecs() -> Iterable[Codec]:
 def stagegraph_stages() -> Iterable[type]:
     """Reading and writing."""
     return [ReadVideo, ReadImage, WriteVideo]
+
+
+@hookimpl
+def stagegraph_record_readers() -> Iterable[RecordReader]:
+    """Where `media.write_video` puts the run record."""
+    return records.READERS
+
+
+@hookimpl
+def stagegraph_commands() -> Mapping[str, typer.Typer]:
+    """`stagegraph media ...`."""
+    from stagegraph_media.cli import app
+
+    return {"media": app}
 
 
 @hookimpl

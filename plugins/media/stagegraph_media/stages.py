@@ -14,11 +14,8 @@ from stagegraph import StageContext, outputs, param, stage
 from stagegraph.errors import Fault
 from stagegraph.facts import FactError, Facts
 from stagegraph_media.files import make_directory, write_text
-from stagegraph_media.mp4 import PRESETS, WORST_CRF
+from stagegraph_media.mp4 import PRESETS, RECORD_TAG, WORST_CRF
 from stagegraph_media.values import Frames, Image, Waveform
-
-#: The mp4 tag that holds the run record.
-RECORD_TAG = "stagegraph"
 
 
 @outputs

@@ -178,6 +178,11 @@ class Waveform:
         """Seconds."""
         return Fraction(self.num_samples, self.sample_rate)
 
+    @property
+    def facts(self) -> Facts:
+        """What can be known of it before it is made."""
+        return {name: getattr(self, name) for name in ("num_channels", "num_samples", "sample_rate")}
+
     def __repr__(self) -> str:
         return f"Waveform({self.num_channels}x{self.num_samples}, {self.sample_rate} Hz)"
 
@@ -201,6 +206,11 @@ class Image:
     def width(self) -> int:
         """`w`, in pixels."""
         return int(self.pixels.shape[1])
+
+    @property
+    def facts(self) -> Facts:
+        """What can be known of it before it is made."""
+        return {name: getattr(self, name) for name in ("height", "width")}
 
     def __repr__(self) -> str:
         return f"Image({self.height}x{self.width})"

@@ -27,6 +27,9 @@ from stagegraph_media.values import Frames, Waveform
 _AAC_BITS_PER_SECOND, _AAC_BITS_PER_SAMPLE = 96_000, 4
 # x265 of 2025 writes outside its memory for pictures of less than 64 pixels, and so HEVC is not offered
 _VIDEO_ENCODER, _AUDIO_ENCODER = "libx264", "aac"
+# x264's macroblock tree reads memory that nobody has written, unless the width is a multiple of 128 (with AVX2): the
+# same frames would give other bytes each time
+_REPRODUCIBLE = {"mbtree": "0"}
 # The clock of an mp4 file, in ticks per second, is a signed 32-bit number
 _MAX_CLOCK = 2**31 - 1
 
@@ -44,7 +47,8 @@ def write_video(
     """Write an mp4 file: H.264 4:2:0 and AAC.
 
     The frame rate and the sample rate are stored exactly. Sound that is shorter or longer than the video stays so:
-    nothing is resampled, padded or cut. The file replaces one of the same name when it is complete, and not before.
+    nothing is resampled, padded or cut. The same values give the same bytes. The file replaces one of the same name
+    when it is complete, and not before.
 
     Args:
         path: ends in `.mp4`, in a directory that exists.
@@ -75,7 +79,7 @@ def write_video(
         av.open(f"file:{draft}", "w", format="mp4", container_options=options) as container,
     ):
         container.metadata.update(tags)
-        video = _video_stream(container, frames, {"crf": str(crf), "preset": preset})
+        video = _video_stream(container, frames, {"crf": str(crf), "preset": preset, **_REPRODUCIBLE})
         sound = _Sound(container, waveform) if waveform else None
         converter = Converter()
         for index, pixels in enumerate(frames.pixels):

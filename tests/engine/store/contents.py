@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from stagegraph.errors import Fault
 from stagegraph.store import Store
 
 
@@ -14,9 +15,13 @@ def put(store: Store, name: str, *contents: bytes) -> None:
     store.put(name, [hashlib.sha256(content).hexdigest() for content in contents], objects)
 
 
-def get(store: Store, name: str) -> tuple[bytes, ...] | None:
-    """The objects of an entry."""
+def get(store: Store, name: str, told: list[Fault] | None = None) -> tuple[bytes, ...] | None:
+    """The objects of an entry; None if there is none, or if it was damaged, which is added to what was told."""
     entry = store.get(name)
+    if isinstance(entry, Fault):
+        assert told is not None, str(entry)
+        told.append(entry)
+        return None
     return entry and tuple(bytes(entry.objects[digest]) for digest in entry.trees)
 
 

@@ -183,13 +183,14 @@ def test_diff_groups_what_changed(store: Store, tmp_path: Path) -> None:
     """Each cause once, with the nodes that it is in; and nodes that only one of the runs has."""
     first, _ = run(store, plan(), tmp_path)
     second, _ = run(store, plan(at=3, wanted="joined"), tmp_path, "hallo")
-    found = history.differences(store, first, second)
+    then, now = (history.rows_of_run(store, id) for id in (first, second))
+    found = history.differences(then, now)
     assert [str(cause) for cause in found.causes] == [
         "split: params.at: 1 -> 3",
         'split: inputs.text: "hello" -> "hallo"',
     ]
     assert (found.removed, found.added) == (("grab", "use"), ())
-    assert history.differences(store, first, first) == history.Differences((), (), ())
+    assert history.differences(then, then) == history.Differences((), (), ())
 
 
 def test_a_node_and_its_outputs_are_recorded_together(store: Store, tmp_path: Path) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 
 from stagegraph.artifacts import Codecs
+from stagegraph.caching import RunCache
 from stagegraph.cli.app import call
 from stagegraph.errors import StoreError, UsageError
 from stagegraph.store import Store, runs
 
-from .running import Handle, Weights, plan, record_of, run
+from .running import Handle, Weights, execute, plan, record_of, run
 
 
 @pytest.fixture
@@ -37,12 +41,12 @@ def test_events_are_lines_and_a_torn_one_is_left_out(store: Store, tmp_path: Pat
     log = begin(store, tmp_path / "run")
     log.event({"event": "first", "text": "é\udc80"})
     log.close()
-    with (tmp_path / "run" / runs.EVENTS).open("ab") as file:
+    with (runs.log_folder(store, log.id) / runs.EVENTS).open("ab") as file:
         file.write(b'{"event": "to')
     log = runs.load(store, Codecs(), log.id).take_up()
     log.event({"event": "second"})
     log.close()
-    assert [event["event"] for event in runs.events(tmp_path / "run")] == ["first", "second"]
+    assert [event["event"] for event in runs.events(store, log.id)] == ["first", "second"]
 
 
 def test_a_run_that_goes_on_is_not_taken_up(store: Store, tmp_path: Path) -> None:
@@ -50,9 +54,87 @@ def test_a_run_that_goes_on_is_not_taken_up(store: Store, tmp_path: Path) -> Non
     log = begin(store, tmp_path / "run")
     with pytest.raises(StoreError) as caught:
         runs.load(store, Codecs(), log.id).take_up()
-    assert str(caught.value) == (f"{tmp_path / 'run'}: error[store_busy]: run {log.id} is going on in another process")
+    folder = runs.log_folder(store, log.id)
+    assert str(caught.value) == f"{folder}: error[store_busy]: run {log.id} is going on in another process"
     log.close()
     runs.load(store, Codecs(), log.id).take_up().close()
+
+
+def test_an_event_that_finds_no_space_leaves_the_next_one_whole(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that was written in part is ended before the next."""
+    log = begin(store, tmp_path / "run")
+    log.event({"event": "first"})
+    disk = FullDisk()
+    monkeypatch.setattr(runs, "os", disk)
+    with pytest.raises(StoreError) as caught:
+        log.event({"event": "second"})
+    assert caught.value.code == "store_full"
+    disk.left = 1000
+    log.event({"event": "third"})
+    log.close()
+    assert [event["event"] for event in runs.events(store, log.id)] == ["first", "third"]
+
+
+class FullDisk:
+    """`os` on a disk with so many bytes left."""
+
+    def __init__(self) -> None:
+        self.left = 5
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        """Write what there is space for; nothing is an error."""
+        written = os.write(descriptor, data[: self.left])
+        self.left -= written
+        if not written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return written
+
+
+def test_outputs_that_are_evicted_while_a_run_uses_them_do_not_keep_it_from_being_taken_up(
+    store: Store, tmp_path: Path
+) -> None:
+    """They were reused, and are gone before that is recorded; the run can go on, and makes them again."""
+    run(store, plan(wanted="joined"), tmp_path)
+    made = plan(wanted="joined")
+    log = begin(store, tmp_path / "run")
+    cache = RunCache(store, Codecs(), made.graph.components, log)
+    split, join = made.steps
+    key = cache.node_key(split, {"text": '"hello"'})
+    assert cache.fetch(split, key) == ("h", 4)
+    with Store(store.folder) as other:
+        other.gc(0)
+    cache.save(join, cache.node_key(join, {"first": '"h"', "second": "4"}), ("joined",))
+    log.close()  # as when its process dies
+    assert {row.node: (row.entry, row.note) for row in runs.nodes(store, log.id) if row.node == "split"} == {
+        "split": (None, "its outputs were removed from the store meanwhile")
+    }
+    log = runs.load(store, Codecs(), log.id).take_up()
+    assert list(execute(made, RunCache(store, Codecs(), made.graph.components, log), "hello")) == ["split", "join"]
+
+
+def test_a_record_that_something_changed_is_not_believed(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run is not taken up with other params than it had; the others are still listed."""
+    first, _ = run(store, plan(), tmp_path)
+    second, _ = run(store, plan(), tmp_path)
+    with store.index.writing() as connection:
+        connection.execute("UPDATE runs SET record = replace(record, 'hello', 'hellp') WHERE id = ?", (second,))
+    assert [row.status for row in runs.recent(store)] == ["damaged", "finished"]
+    assert told(capsys, "runs").splitlines()[0].split()[:3] == [second, "unknown", "damaged"]
+    assert told(capsys, "show", first).startswith(first)
+    with pytest.raises(StoreError) as caught:
+        runs.load(store, Codecs(), "last")
+    assert str(caught.value) == (
+        f"{store.folder}: error[store_corrupt]: what was recorded of run {second} is damaged\n"
+        "  why: a disk, or somebody, changed or removed it; what was completed is not done again in silence\n"
+        "  fix: run the graph anew: what is left of it is used"
+    )
 
 
 def test_completed_work_that_is_gone_stops_a_run_from_being_taken_up(store: Store, tmp_path: Path) -> None:
@@ -90,9 +172,10 @@ def test_a_run_is_found_by_how_its_id_begins(store: Store, tmp_path: Path) -> No
 
 
 def test_a_finished_run_leaves_its_record(store: Store, tmp_path: Path) -> None:
-    """Beside its events, and lets go of its entries."""
+    """Beside its events, in the store, and lets go of its entries; the folder for its stages is theirs to make."""
     id, _ = run(store, plan(), tmp_path)
-    record = json.loads((tmp_path / id / runs.RECORD).read_text())
+    assert not (tmp_path / id).exists()
+    record = json.loads((runs.log_folder(store, id) / runs.RECORD).read_text())
     assert (record["id"], record["status"], record["inputs"]) == (id, "finished", {"text": "hello"})
     assert runs.find(store, id).record == record
     store.gc(0)
@@ -110,10 +193,11 @@ def test_the_command_line_tells_runs(store: Store, tmp_path: Path, capsys: pytes
     assert told(capsys, "runs") == "no runs are recorded\n"
     first, _ = run(store, plan(), tmp_path)
     second, _ = run(store, plan(at=2, weights=Weights(print="beef")), tmp_path)
+    (tmp_path / second).mkdir()
     listed = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "WHEN", told(capsys, "runs"))
     assert listed == (
         f"{second}  WHEN  finished  3 ran, 1 reused  test  {tmp_path / second}\n"
-        f"{first}  WHEN  finished  4 ran, 0 reused  test  {tmp_path / first}\n"
+        f"{first}  WHEN  finished  4 ran, 0 reused  test\n"
     )
     shown = told(capsys, "show", second).splitlines()
     assert shown[2] == "    text: hello"

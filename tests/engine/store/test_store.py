@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,12 +25,13 @@ SMALL = b"small"
 
 @pytest.fixture
 def told() -> list[Fault]:
+    """What `get` tells of damages."""
     return []
 
 
 @pytest.fixture
-def store(tmp_path: Path, told: list[Fault]) -> Iterator[Store]:
-    with Store(tmp_path / "store", on_bad=told.append) as store:
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "store") as store:
         yield store
 
 
@@ -103,12 +106,12 @@ def test_a_damaged_object_is_dropped_and_made_again(store: Store, told: list[Fau
     put(store, "a", BIG, SMALL)
     put(store, "b", BIG)
     damage(file_of(store, BIG))  # type: ignore[operator]
-    assert get(store, "a") is None
+    assert get(store, "a", told) is None
     assert [fault.code for fault in told] == ["store_corrupt"]
-    assert get(store, "b") is None
+    assert get(store, "b", told) is None
     assert (len(told), store.size()) == (1, 0)
     put(store, "b", BIG)
-    assert get(store, "b") == (BIG,)
+    assert get(store, "b", told) == (BIG,)
     store.gc()
     assert list((store.folder / "quarantine").glob("*")) == []
 
@@ -121,7 +124,7 @@ def test_two_files_swapped_are_both_dropped(store: Store, told: list[Fault]) -> 
     one.rename(spare)
     other.rename(one)
     spare.rename(other)
-    assert (get(store, "a"), get(store, "b"), len(told)) == (None, None, 2)
+    assert (get(store, "a", told), get(store, "b", told), len(told)) == (None, None, 2)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +142,7 @@ def test_a_changed_index_is_not_believed(store: Store, told: list[Fault], change
     with sqlite3.connect(store.folder / "index.sqlite") as connection:
         connection.execute(change)
     connection.close()
-    assert (get(store, "a"), get(store, "b")) == (None, None)
+    assert (get(store, "a", told), get(store, "b", told)) == (None, None)
     assert len(told) == 1
 
 
@@ -174,7 +177,8 @@ def hold(store: Store, status: str, updated: float) -> None:
     """A run that refers to the entry a."""
     with store.index.writing() as connection:
         row = ("1", "g", status, updated)
-        connection.execute("INSERT INTO runs (id, graph, status, updated, record) VALUES (?, ?, ?, ?, '{}')", row)
+        columns = "(id, graph, status, updated, record, seal)"
+        connection.execute(f"INSERT INTO runs {columns} VALUES (?, ?, ?, ?, '{{}}', x'')", row)
         connection.execute("INSERT INTO holds VALUES ('1', 'a')")
 
 
@@ -231,13 +235,13 @@ def test_a_newer_layout_is_refused(store: Store) -> None:
     """With what it is and what to do."""
     store.close()
     connection = sqlite3.connect(store.folder / "index.sqlite")
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 3")
     connection.close()
     with pytest.raises(StoreError) as caught:
         Store(store.folder)
     assert str(caught.value) == (
-        f"{store.folder}: error[unsupported_version]: the store has layout version 2\n"
-        "  why: this release reads version 1\n"
+        f"{store.folder}: error[unsupported_version]: the store has layout version 3\n"
+        "  why: this release reads version 2\n"
         "  fix: upgrade stagegraph"
     )
 
@@ -256,3 +260,30 @@ def test_something_else_in_its_place_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         Store(tmp_path / "file")
     assert caught.value.code == "store_failed"
+
+
+def test_room_is_left_on_the_disk_if_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was used least recently makes room; what does not fit even then is not stored."""
+    mib = 2**20
+
+    def usage(folder: Path) -> SimpleNamespace:
+        """A disk of 100 MiB, 10 of which are free for this store; a twentieth of all shall stay so."""
+        used = sum(path.stat().st_size for path in (folder / "objects").rglob("*") if path.is_file())
+        return SimpleNamespace(total=100 * mib, free=10 * mib - used)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    with Store(tmp_path, free=2**31) as store:
+        for name in ("a", "b"):
+            put(store, name, name.encode() * 2 * mib)
+        assert (store.has("a"), store.has("b")) == (True, True)
+        put(store, "c", b"c" * 2 * mib)
+        assert (store.has("a"), store.has("b"), store.has("c")) == (False, True, True)
+        with pytest.raises(StoreError) as caught:
+            put(store, "d", b"d" * 10 * mib)
+        assert (store.has("b"), store.has("c")) == (True, True)
+    assert str(caught.value) == (
+        f"{tmp_path}: error[store_full]: the store failed: there is no room for 10485760 bytes, beside what is left "
+        "free for others\n"
+        "  why: the disk has no space left\n"
+        "  fix: free some space, or run: stagegraph gc --budget 1GiB"
+    )

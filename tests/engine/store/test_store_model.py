@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from stagegraph.errors import Fault
 from stagegraph.store import Store
 from stagegraph.store.store import INLINE
 
@@ -28,14 +27,13 @@ class StoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        self.told: list[Fault] = []
         self.now = 1e9
         self.stores = [self.open(), self.open()]
         self.wanted: dict[str, tuple[bytes, ...]] = {}
         self.doubtful: set[str] = set()
 
     def open(self) -> Store:
-        return Store(self.folder, on_bad=self.told.append, clock=lambda: self.now)
+        return Store(self.folder, clock=lambda: self.now)
 
     def teardown(self) -> None:
         for store in self.stores:
@@ -53,7 +51,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1), name=NAMES)
     def get(self, which: int, name: str) -> None:
-        found = get(self.stores[which], name)
+        found = get(self.stores[which], name, [])
         if found is None:
             assert name in self.doubtful or name not in self.wanted
             self.wanted.pop(name, None)

@@ -19,7 +19,8 @@ Suite = Callable[[str], dict[str, str]]
 BAD = '''
 import pathlib, random, time
 import stagegraph as sg
-from stagegraph.errors import Cancelled
+from stagegraph.errors import Cancelled, Fault
+from stagegraph.facts import FactError
 import numpy
 
 class Thing:
@@ -116,6 +117,49 @@ class Lax:
         """The share."""
         return self.share
 
+class Clip:
+    """Tells its width."""
+    def __init__(self, width):
+        self.width = width
+    def __reduce__(self):
+        return Clip, (self.width,)
+    @property
+    def facts(self):
+        return {"width": self.width}
+
+@sg.stage("bad.prophet", version=1)
+class Prophet:
+    """Foretell what does not come."""
+    foretold: str = sg.param(default="width", help="What it foretells.")
+    def facts(self, inputs):
+        if self.foretold == "key":
+            return {"output": {"width": inputs["clip"]["width"]}}
+        if self.foretold == "refusal":
+            raise FactError(f"{inputs.get('clip', {}).get('width', 0)} is too narrow", port="clip")
+        return {
+            "right": {"output": {"width": 2 * inputs.get("clip", {}).get("width", 32)}},
+            "width": {"output": {"width": 63}},
+            "height": {"output": {"height": 1}},
+            "port": {"outputs": {"width": 64}},
+        }[self.foretold]
+    def run(self, clip: Clip) -> Clip:
+        """A wider one."""
+        return Clip(2 * clip.width)
+
+@sg.stage("bad.writer", version=1)
+class Writer:
+    """Object, and write another file than it says."""
+    def check(self):
+        return [Fault("bad.format", "there is no encoder")]
+    def writes(self):
+        return ["a.txt", "b.txt"]
+    def facts(self, inputs):
+        return {"output": {"length": 5}}
+    def run(self) -> str:
+        """Write."""
+        pathlib.Path("b.txt").write_text("b")
+        return "b.txt"
+
 @sg.stage("bad.lonely", version=1)
 class Lonely:
     """Have no example."""
@@ -125,7 +169,7 @@ class Lonely:
 
 @sg.hookimpl
 def stagegraph_stages():
-    return [Mute, silent, elsewhere, Liar, Half, Dice, Greedy, Deaf, Stuck, Lax, Lonely]
+    return [Mute, silent, elsewhere, Liar, Half, Dice, Greedy, Deaf, Stuck, Lax, Prophet, Writer, Lonely]
 
 @sg.hookimpl
 def stagegraph_components():
@@ -159,6 +203,10 @@ test_it = conformance("bad", [
     Example(bad.Deaf(), inputs={"seconds": 1.1}, quick=True, name="not-quick"),
     Example(bad.Stuck()),
     Example(bad.Lax()),
+    *(Example(bad.Prophet(foretold=what), inputs={"clip": bad.Clip(32)}, name=what)
+      for what in ("right", "width", "height", "port", "key", "refusal")),
+    Example(bad.Writer(), name="mute"),
+    Example(bad.Writer(), facts={"output": lambda text: {"length": len(text)}}, name="told"),
 ])
 """
 
@@ -194,6 +242,26 @@ BREACHES = {
     ),
     "bad.dice-in_graph": "the engine got another result than a call of run",
     "bad.greedy-inputs_kept": "run changed its input items, which other stages may read: work on a copy",
+    "bad.prophet-width-foretold": "facts says that width of output is 63, but run made 64",
+    "bad.prophet-height-foretold": "facts tells height of output, which tells only: width",
+    "bad.prophet-port-foretold": "facts tells of outputs, but the outputs are: output",
+    "bad.prophet-key-foretold": (
+        "facts says that width of output is 32, but run made 64\nfacts fails, with nothing known: KeyError: 'clip'"
+    ),
+    "bad.prophet-refusal-foretold": (
+        "facts refuses the example, with what is known of clip: 32 is too narrow\n"
+        "facts refuses the example, with nothing known: 0 is too narrow"
+    ),
+    "bad.writer-mute-foretold": (
+        "check objects to the example: error[bad.format]: there is no encoder\n"
+        "writes names a.txt, but run has not written it\n"
+        "facts tells of output, but 'b.txt' does not: give str a property facts, or the "
+        'example facts={"output": ...}'
+    ),
+    "bad.writer-told-foretold": (
+        "check objects to the example: error[bad.format]: there is no encoder\n"
+        "writes names a.txt, but run has not written it"
+    ),
     "bad.lax-params": "param share takes 2, although it must be >= 0, <= 1",
     "bad.mute-inputs": "the example gives text 3, but it is str",
     "bad.mute-outputs": "run declares output as str, but returned 3",
@@ -210,6 +278,10 @@ BREACHES = {
 #: Tests of claims that fail because the stage or the engine raises: the last line that pytest shows.
 ERRORS = {
     "bad.mute-in_graph": "error[invalid_type]: input input_text is str, but was given int 3",
+    "bad.prophet-key-in_graph": "facts of prophet (bad.prophet) failed: KeyError: 'clip'",
+    "bad.prophet-refusal-in_graph": "prophet (bad.prophet): 0 is too narrow",
+    "bad.writer-mute-in_graph": "error[bad.format]: there is no encoder",
+    "bad.writer-told-in_graph": "error[bad.format]: there is no encoder",
     "bad.liar-in_graph": "error[stage_output]: liar (bad.liar) declares output as str but returned 3",
     "bad.half-in_graph": "error[stage_output]: half (bad.half) declares second as str but returned None",
 }

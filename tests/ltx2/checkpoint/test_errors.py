@@ -8,7 +8,7 @@ from pathlib import Path
 import stagegraph_ltx2
 from stagegraph_ltx2.errors import CODES
 
-RAISED = re.compile(r'\b(?:failure|fault)\(\s*"(\w+)"')
+RAISED = re.compile(r'\b(?:failure|fault|problem)\(\s*"(\w+)"')
 
 
 def test_codes_raised_and_codes_registered_are_the_same() -> None:

@@ -44,7 +44,7 @@ def test_an_absent_checkpoint_and_a_path_that_cannot_be_written_are_found_by_val
     (tmp_path / "d.mp4").mkdir()
     assert call(["validate", "ltx2/text-to-video", *words]) == 3
     told = capsys.readouterr().err
-    assert f"{tmp_path / 'absent'}: error[ltx2.no_such_checkpoint]: no such folder: {tmp_path / 'absent'}\n" in told
+    assert f"--set model.path: error[ltx2.no_such_checkpoint]: no such folder: {tmp_path / 'absent'}\n" in told
     assert f"error[unwritable]: write cannot write {tmp_path / 'd.mp4'}\n  why: it is a folder\n" in told
 
 

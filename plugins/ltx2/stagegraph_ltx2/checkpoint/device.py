@@ -12,15 +12,26 @@ from stagegraph_ltx2.errors import failure
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_device(name: str, *, count: int = 1) -> torch.device:
     """The device of this name: "auto" (the first GPU, or the CPU), "cpu", "cuda", "cuda:1", "mps".
+
+    Args:
+        name: a word of those.
+        count: how many GPUs are needed from there on; any number of processes share the CPU.
 
     Raises:
         ComponentError: another word, or a device that this machine does not have.
     """
     present = present_devices()
+    gpus = torch.cuda.device_count()
+    if count > 1 and name != "cpu" and (gpus or name != "auto"):
+        if gpus < count:
+            what = f"nproc is {count}, but this machine has {gpus} GPU{'s' * (gpus != 1)}"
+            fix = f"set nproc to {gpus}" if gpus > 1 else "set nproc to 1, or device to cpu"
+            raise failure("no_such_device", what, why="each process has a GPU of its own", fix=fix)
+        return torch.device("cuda:0")
     if name == "auto":
-        return torch.device(present[0])
+        return torch.device(present[0] if count == 1 else "cpu")
     if name in present:
         return torch.device(name)
     if name == "cuda" and "cuda:0" in present:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -27,6 +28,10 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Te
         [b, heads, t, c].
     """
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+
+
+Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+"""What `attention` does, perhaps of queries, keys and values that only begin or end here: see `Attends`."""
 
 
 def as_bias(mask: Tensor, dtype: torch.dtype) -> Tensor | None:
@@ -102,6 +107,7 @@ class Attention(nn.Module):
         rope: Rope | None = None,
         context_rope: Rope | None = None,
         bias: Tensor | None = None,
+        attend: Attend = attention,
     ) -> Tensor:
         """Let each position of x look at all positions of the context.
 
@@ -111,6 +117,7 @@ class Attention(nn.Module):
             rope: Where the positions of x are; None leaves queries and keys unrotated.
             context_rope: Where the positions of the context are; None is `rope`.
             bias: Added to the scores, broadcast to [b, heads, t, s].
+            attend: How it looks.
 
         Returns:
             [b, t, d].
@@ -120,7 +127,7 @@ class Attention(nn.Module):
         q = self._split(self.norm_q(self.to_q(x)))
         if rope is not None:
             q = rotate(q, rope)
-        return self._merge(attention(q, *context, bias).transpose(1, 2), x)
+        return self._merge(attend(q, *context, bias).transpose(1, 2), x)
 
     def read(self, context: Tensor, rope: Rope | None = None) -> KeyValue:
         """Keys and values of a context [b, s, d], for queries to come."""

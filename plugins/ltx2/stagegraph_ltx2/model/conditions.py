@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from .adaln import Levels, Modulation
-from .attention import KeyValue
+from .attention import Attend, KeyValue, attention
 from .rope import Rope
 
 CrossTimestep = Literal["other", "own", "mixed"]
@@ -66,6 +66,20 @@ class Biases(NamedTuple):
     video_to_audio: Tensor | None = None
 
 
+class Attends(NamedTuple):
+    """How each attention is computed: by default, among the tokens at hand.
+
+    The seam at which tokens are divided. A network that holds some of the tokens is told attentions that see them all;
+    everything else in it treats each token by itself. Text is whole everywhere.
+    """
+
+    video: Attend = attention
+    audio: Attend = attention
+    audio_to_video: Attend = attention
+    """Its queries are video, its keys audio tokens."""
+    video_to_audio: Attend = attention
+
+
 class Perturbation(NamedTuple):
     """What a forward pass leaves out, so that guidance can move away from what comes of it."""
 
@@ -93,6 +107,8 @@ class Stream(NamedTuple):
     bias: Tensor | None
     text_bias: Tensor | None
     cross_bias: Tensor | None
+    attend: Attend
+    cross_attend: Attend
 
 
 class Conditions(NamedTuple):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .adaln import AdaLN, Levels, Modulation, modulate, rows, scaled
-from .conditions import Biases, Conditions, CrossTimestep, Perturbation, Rotary, Stream, Text, Timesteps
+from .conditions import Attends, Biases, Conditions, CrossTimestep, Perturbation, Rotary, Stream, Text, Timesteps
 from .config import TransformerConfig
 from .layers import TextProjection, learned_table
 from .positions import middles
@@ -99,6 +99,7 @@ class AudioVideoTransformer(nn.Module):
         perturbation: Perturbation | None = None,
         cross_timestep: CrossTimestep = "other",
         keyframes: Tensor | None = None,
+        attends: Attends | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Predict the velocity (noise minus clean latent) of each token.
 
@@ -113,6 +114,7 @@ class AudioVideoTransformer(nn.Module):
             cross_timestep: By which noise level the streams are modulated where they meet.
             keyframes: [b, t], 1 for video tokens that stand for a single pixel frame, 0 for the others; only for a
                 network that has an embedding of them.
+            attends: How attention is computed; None is among the tokens given.
 
         Returns:
             Velocities of video [b, t, c] and audio [b, t, c].
@@ -125,7 +127,14 @@ class AudioVideoTransformer(nn.Module):
         modulation, features = self.time_embed(timesteps.video, x.dtype)
         audio_modulation, audio_features = self.audio_time_embed(timesteps.audio, x.dtype)
         conditions = Conditions(
-            *self._streams(modulation, audio_modulation, timesteps, rotary, biases or Biases(), cross_timestep),
+            *self._streams(
+                (modulation, audio_modulation),
+                timesteps,
+                rotary,
+                biases or Biases(),
+                attends or Attends(),
+                cross_timestep,
+            ),
             perturbation,
         )
         for i, block in enumerate(self.transformer_blocks):
@@ -151,9 +160,16 @@ class AudioVideoTransformer(nn.Module):
             raise ValueError("this transformer has no embedding of keyframes")
 
     def _streams(
-        self, video: Modulation, audio: Modulation, t: Timesteps, rotary: Rotary, biases: Biases, how: CrossTimestep
+        self,
+        modulations: tuple[Modulation, Modulation],
+        t: Timesteps,
+        rotary: Rotary,
+        biases: Biases,
+        attends: Attends,
+        how: CrossTimestep,
     ) -> tuple[Stream, Stream]:
         """What blocks are told of the video and of the audio."""
+        video, audio = modulations
         dtype = video.vectors.dtype
         cross, gate = self._between(
             self.av_cross_attn_video_scale_shift, self.av_cross_attn_video_a2v_gate, t.video, t.audio_sigma, how, dtype
@@ -176,6 +192,8 @@ class AudioVideoTransformer(nn.Module):
                 bias=biases.video,
                 text_bias=biases.video_text,
                 cross_bias=biases.audio_to_video,
+                attend=attends.video,
+                cross_attend=attends.audio_to_video,
             ),
             Stream(
                 modulation=audio,
@@ -187,6 +205,8 @@ class AudioVideoTransformer(nn.Module):
                 bias=biases.audio,
                 text_bias=biases.audio_text,
                 cross_bias=biases.video_to_audio,
+                attend=attends.audio,
+                cross_attend=attends.video_to_audio,
             ),
         )
 

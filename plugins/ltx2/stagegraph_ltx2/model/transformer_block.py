@@ -93,11 +93,11 @@ class Block(nn.Module):
         shift, scale, gate = rows(table, stream.modulation, 0, 3)
         n = modulate(self.norm(x), scale, shift)
         if not perturbed:
-            y = attention(n, rope=stream.rope, bias=stream.bias)
+            y = attention(n, rope=stream.rope, bias=stream.bias, attend=stream.attend)
         elif kept is None:
             y = attention.unmixed(n)
         else:
-            mixed = attention(n, rope=stream.rope, bias=stream.bias)
+            mixed = attention(n, rope=stream.rope, bias=stream.bias, attend=stream.attend)
             y = torch.lerp(attention.unmixed(n), mixed, kept[:, None, None].type_as(n))
         return torch.addcmul(x, gate, y)
 
@@ -122,6 +122,7 @@ class Block(nn.Module):
             rope=c.video.cross_rope,
             context_rope=c.audio.cross_rope,
             bias=c.video.cross_bias,
+            attend=c.video.cross_attend,
         )
         to_audio = self.video_to_audio_attn(
             modulate(a_norm, a_scale_back, a_shift_back),
@@ -129,6 +130,7 @@ class Block(nn.Module):
             rope=c.audio.cross_rope,
             context_rope=c.video.cross_rope,
             bias=c.audio.cross_bias,
+            attend=c.audio.cross_attend,
         )
         return torch.addcmul(x, gate, to_video), torch.addcmul(a, audio_gate, to_audio)
 

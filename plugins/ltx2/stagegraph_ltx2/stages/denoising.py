@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -147,7 +148,8 @@ class LTX2DenoisingStage:
             guidance = settle(self, transformer, known).guidance
         except RequestError:  # `facts` tells
             return None
-        apart, together = (_need(*network, known, guidance, together=each) for each in (False, True))
+        ranks = transformer.get("nproc", 1)
+        apart, together = (_need(*network, known, guidance, ranks, together=each) for each in (False, True))
         return {"auto": (apart, together), "apart": (apart, apart), "together": (together, together)}[
             self.guidance_batch
         ]
@@ -176,6 +178,7 @@ class LTX2DenoisingStage:
 
         Raises:
             InputError: settings that do not fit the checkpoint or the latents; guidance without a negative text.
+            RankError: one of the processes that evaluate the transformer was lost.
         """
         from stagegraph_ltx2.denoise import denoise
         from stagegraph_ltx2.model.video_vae import unpack
@@ -201,7 +204,14 @@ class LTX2DenoisingStage:
         need = _need_of(transformer, latents, settings.guidance, together=recipe.together)
         with room_for("denoising", need, "set guidance_batch to apart, or make a smaller or a shorter video"):
             video, audio = denoise(
-                transformer.module, latents, recipe, text, negative_text, on_step, self._begin(context)
+                transformer.module,
+                latents,
+                recipe,
+                text,
+                negative_text,
+                on_step,
+                self._begin(context),
+                transformer.evaluator,
             )
         unpacked = unpack(video, latents.size.latent())
         return Denoised(VideoLatent(unpacked, latents.frame_rate), AudioLatent(audio))
@@ -228,11 +238,14 @@ class LTX2DenoisingStage:
         return kept[1] if kept is not None and isinstance(kept[1], DenoisingProgress) else None
 
 
-def _need(config: TransformerConfig, itemsize: int, known: Facts, guidance: Guidance, *, together: bool) -> int:
+def _need(
+    config: TransformerConfig, itemsize: int, known: Facts, guidance: Guidance, ranks: int = 1, *, together: bool
+) -> int:
+    """The bytes that the transformer takes beside its weights, in each of the processes that share the tokens."""
     return memory.denoising(
         config,
-        known["video_tokens"],
-        known["audio_frames"],
+        math.ceil(known["video_tokens"] / ranks),
+        math.ceil(known["audio_frames"] / ranks),
         passes=guidance.batches(together=together),
         texts=guidance.texts(together=together),
         levels=known["kept"],
@@ -241,7 +254,8 @@ def _need(config: TransformerConfig, itemsize: int, known: Facts, guidance: Guid
 
 
 def _need_of(transformer: Transformer, latents: LatentState, guidance: Guidance, *, together: bool) -> int:
-    """The bytes that the transformer takes beside its weights."""
+    """The same, of values that are there."""
     module, batch = transformer.module, len(latents.video.noise)
     itemsize = next(module.parameters()).element_size()
-    return batch * _need(module.config, itemsize, latents.facts, guidance, together=together)
+    ranks = transformer.team.ranks if transformer.team is not None else 1
+    return batch * _need(module.config, itemsize, latents.facts, guidance, ranks, together=together)

@@ -21,6 +21,13 @@ class LTX2LatentRenoisingStage:
         le=1,
         help="How much of them becomes noise: 0 none, 1 all; the first sigma of the pass that follows.",
     )
+    add_noise: bool = param(
+        default=True,
+        help="Whether noise is really mixed in; without, the next pass takes the latents themselves for noisy ones.",
+    )
+    video_position_offset_sec: float = param(
+        default=0.0, ge=0, le=60, help="Seconds of the sound that come before the video, as in the pass before."
+    )
     stream: str = param(
         default="refine", help="Names the noise: passes that share a seed and a stream get the same noise."
     )
@@ -43,6 +50,8 @@ class LTX2LatentRenoisingStage:
             audio: of the pass before.
             seed: the seed of the request.
         """
-        from stagegraph_ltx2.conditioning import noise_like
+        from stagegraph_ltx2.conditioning import noise_like, without_noise
 
-        return noise_like(video, audio, derive_seed(seed, self.stream), self.noise_scale)
+        state = noise_like(video, audio, derive_seed(seed, self.stream), self.noise_scale)
+        state.video.positions[:, 0] += self.video_position_offset_sec
+        return state if self.add_noise else without_noise(state)

@@ -158,3 +158,20 @@ def test_sentences_are_few_tokens() -> None:
     assert ids[0, 0] == BOS
     assert (ids != 0).sum() <= 16
     assert tokenizer().get_vocab_size() <= recipe.VOCABULARY - len(recipe.IMAGE_TOKENS)
+
+
+@pytest.mark.parametrize("variant", ["2.0", "2.3"])
+def test_the_video_vae_computes_the_same_with_and_without_gradients(variant: str) -> None:
+    """What is written in place otherwise is not where gradients pass, and these reach every weight and the pixels."""
+    values = tiny_recipe.configurations(tiny_recipe.Variant(variant))["vae"]
+    vae = VideoVAE(VideoVAEConfig.from_dict(values))
+    x = torch.randn(1, 3, 9, 64, 96, requires_grad=True)
+    z = vae.encode(x)
+    y = vae.decode(z)
+    with torch.no_grad():
+        expected = vae.encode(x)
+        torch.testing.assert_close(z, expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(y, vae.decode(expected), atol=1e-5, rtol=1e-4)
+    y.square().mean().backward()
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in vae.parameters())
+    assert x.grad is not None

@@ -233,7 +233,8 @@ def task(trainee: Trainee, bucket: Bucket, pool: Pool, length: int, *, listed: f
         ids = torch.where(torch.rand(bucket.prompts, 1, device=device) < DROPPED, empty, pool.ids[rows, way])
         offset = pool.offset[rows].repeat_interleave(bucket.draws)
         keep, keep_sound = _kept(bucket, shape, count, offset)
-        positions = base.expand(count if bucket.keeps == "segment" else 1, -1, -1, -1).clone()
+        # What keeps something has positions of each sample, moved or not: one compiled block serves both.
+        positions = base.expand(1 if bucket.keeps == "nothing" else count, -1, -1, -1).clone()
         if bucket.keeps == "segment":
             positions[:, 0] += offset[:, None, None]
         rotary = trainee.transformer.rotary(positions, places)

@@ -36,7 +36,7 @@ class Task:
 
 @attrs.define(eq=False)
 class Runner:
-    """Takes steps of one task, on a GPU by replaying the first of them."""
+    """Takes steps of one task, on a GPU by replaying one that `prepare` captured."""
 
     task: Task
     optimizer: Optimizer
@@ -46,19 +46,27 @@ class Runner:
     _outputs: tuple[Tensor, ...] = ()
     _names: tuple[str, ...] = ()
 
-    def __call__(self) -> Tensor:
-        """Take a step; the loss and the numbers to be reported, in a tensor that the next step may overwrite."""
+    def prepare(self) -> None:
+        """On a GPU, compile, choose kernels and capture: what takes long once. It takes three steps."""
         batch = self.task.batch()
-        if not self.graphs:
-            return self._step(batch)
-        if self._graph is None:
+        if self._graph is not None or not batch[0].is_cuda:
+            return
+        if self.graphs:
             try:
                 self._capture(batch)
             except RuntimeError as error:  # the same numbers, slower: better than a piece that is lost
                 tell(f"{self.task.name}: steps cannot be captured and are taken one by one: {error}")
                 self.graphs, self._graph = False, None
-                torch.cuda.synchronize()
-                return self._step(batch)
+        else:
+            for _ in range(3):
+                self._step(batch)
+        torch.cuda.synchronize()
+
+    def __call__(self) -> Tensor:
+        """Take a step; the loss and the numbers to be reported, in a tensor that the next step may overwrite."""
+        batch = self.task.batch()
+        if self._graph is None:
+            return self._step(batch)
         for held, fresh in zip(self._inputs, batch, strict=True):
             held.copy_(fresh, non_blocking=True)
         self._graph.replay()
@@ -115,7 +123,7 @@ def train(
         modules: in training mode.
         tasks: kinds of steps, that take turns.
         optimizer: of the modules.
-        seconds: after which it ends, capture and compilation included.
+        seconds: after which it ends; the first steps, which capture and compile, come before and do not count.
         anneal: share of these seconds, at the end, in which the learning rate falls to nothing.
         most: steps after which it ends in any case.
         graphs: whether steps are captured; by default on a GPU.
@@ -129,6 +137,8 @@ def train(
         torch.cuda.empty_cache()
     runners = [Runner(task, optimizer, cuda if graphs is None else graphs) for task in tasks]
     turns = _turns(tasks)
+    warm_up = _prepared(runners, optimizer) if cuda else {}
+    tell(label, "before the first step:", warm_up)
     start = time.monotonic()
     history: list[dict[str, Any]] = []
     step = 0
@@ -156,7 +166,23 @@ def train(
     with torch.no_grad():
         for p, mean in zip(optimizer.params, optimizer.average, strict=True):
             p.copy_(mean)
-    return {"steps": step, "seconds": round(time.monotonic() - start, 1), "history": history}
+    return {
+        "steps": step,
+        "seconds": round(time.monotonic() - start, 1),
+        "warm_up": warm_up,
+        "history": history,
+    }
+
+
+def _prepared(runners: Sequence[Runner], optimizer: Optimizer) -> dict[str, float]:
+    """Prepare all kinds of steps; how many seconds each took."""
+    took = {}
+    for runner in runners:
+        start = time.monotonic()
+        optimizer.schedule(1.0)
+        runner.prepare()
+        took[runner.task.name] = round(time.monotonic() - start, 1)
+    return took
 
 
 def _turns(tasks: Sequence[Task]) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import attrs
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from stagegraph_ltx2.shapes import PixelShape
 
 from . import flow, hearing, networks, video
+from .compiling import compiled
 from .flow import Bucket, Pool, Trainee
 from .loop import Runner, Task, tell
 from .optim import Optimizer
@@ -68,9 +70,6 @@ def train_flow(options: Namespace, find: Callable[..., bool], train: Callable[..
     prepared = time.monotonic() - start
     tell(f"latents of {sum(b.clips for b in buckets)} clips in {prepared:.1f} s")
     trainee = trained.trainee
-    if options.compile:
-        for block in trainee.transformer.transformer_blocks:
-            block.compile(dynamic=True)
     optimizer = Optimizer(
         [trainee], options.lr or 4e-3, averaging=1000, matrices=not options.small, tables=networks.tables(trainee)
     )
@@ -80,13 +79,15 @@ def train_flow(options: Namespace, find: Callable[..., bool], train: Callable[..
         phases.append(("whole text", WHOLE, options.seconds * options.long, options.anneal))
     elif phases:
         phases = [(*phases[0][:3], options.anneal)]
-    for name, length, seconds, anneal in phases:
-        # Half of the noise levels are those of the schedules, and most of them in the end.
-        listed = 0.5 if length == REGISTERS else 0.75
-        tasks = [
-            flow.task(trainee, bucket, pool, length, listed=listed) for bucket, pool in zip(buckets, pools, strict=True)
-        ]
-        told[name] = train(options, trained.modules, tasks, optimizer, seconds, anneal=anneal)
+    with compiled(trainee.transformer) if options.compile else nullcontext():
+        for name, length, seconds, anneal in phases:
+            # Half of the noise levels are those of the schedules, and most of them in the end.
+            listed = 0.5 if length == REGISTERS else 0.75
+            tasks = [
+                flow.task(trainee, bucket, pool, length, listed=listed)
+                for bucket, pool in zip(buckets, pools, strict=True)
+            ]
+            told[name] = train(options, trained.modules, tasks, optimizer, seconds, anneal=anneal)
     trainee.eval()
     return trained, told
 
@@ -132,17 +133,15 @@ def bench(options: Namespace) -> dict[str, Any]:
     trainee = trained.trainee
     told: dict[str, Any] = {}
     # `--compile` adds a second round with compiled blocks.
-    for compiled in (False, True) if options.compile else (False,):
-        if compiled:
-            for block in trainee.transformer.transformer_blocks:
-                block.compile(dynamic=True)
-        optimizer = Optimizer([trainee], 1e-4, tables=networks.tables(trainee))
-        for bucket in flow.BUCKETS[:2] if compiled else flow.BUCKETS:
-            for length in (REGISTERS, WHOLE) if bucket.name == "text" and not compiled else (REGISTERS,):
-                name = f"{bucket.name}, {length} positions{', compiled' if compiled else ''}"
-                task = flow.task(trainee, bucket, _meaningless(bucket, options.device), length)
-                told[name] = _timed(task, optimizer, graphs=not options.no_graphs and options.device == "cuda")
-                tell(name, told[name])
+    for round in ("", ", compiled") if options.compile else ("",):
+        with compiled(trainee.transformer) if round else nullcontext():
+            optimizer = Optimizer([trainee], 1e-4, tables=networks.tables(trainee))
+            for bucket in flow.BUCKETS:
+                for length in (REGISTERS, WHOLE) if bucket.name == "text" else (REGISTERS,):
+                    name = f"{bucket.name}, {length} positions{round}"
+                    task = flow.task(trainee, bucket, _meaningless(bucket, options.device), length)
+                    told[name] = _timed(task, optimizer, graphs=not options.no_graphs and options.device == "cuda")
+                    tell(name, told[name])
     return told
 
 
@@ -161,6 +160,7 @@ def _timed(task: Task, optimizer: Optimizer, *, graphs: bool) -> dict[str, Any]:
     start = time.monotonic()
     try:
         optimizer.schedule(1.0)
+        runner.prepare()
         runner()
         _wait()
         first = time.monotonic() - start

@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--anneal", type=float, default=1.0, help="Share of the time in which the rate falls to 0.")
     parser.add_argument("--long", type=float, default=0.3, help="flow: share of the time with 1024 text positions.")
     parser.add_argument("--compile", action="store_true", help="flow: compile the blocks of the transformer.")
+    parser.add_argument(
+        "--vocoder-only", action="store_true", help="sound: leave the audio VAE, and what learned from its latents."
+    )
     parser.add_argument("--no-graphs", action="store_true", help="Do not capture steps as CUDA graphs.")
     parser.add_argument("--small", action="store_true", help="Tiny batches and clips, for trials on a CPU.")
     options = parser.parse_args(arguments)
@@ -112,19 +115,21 @@ def _sound(options: argparse.Namespace) -> dict[str, Any]:
 
     vae, vocoder = (networks.build(name).to(options.device) for name in ("audio_vae", "vocoder"))
     modules = hearing.modules(vae, vocoder)
-    _find(options, "sound", modules)
+    _find(options, "sound", modules, needed=options.vocoder_only)
     scenes = draw(2000 + options.seed, 16 if options.small else SCENES).on(options.device)
-    optimizer = Optimizer([vae.encoder, vae.decoder, vocoder], options.lr or 4e-3, matrices=not options.small)
+    learning = [vocoder] if options.vocoder_only else [vae.encoder, vae.decoder, vocoder]
+    optimizer = Optimizer(learning, options.lr or 4e-3, matrices=not options.small)
     sizes = {"count": 2, "latents": 6} if options.small else {}
     told = _train(
         options,
         modules,
-        hearing.tasks(vae, vocoder, scenes, **sizes),
+        hearing.tasks(vae, vocoder, scenes, vocoder_only=options.vocoder_only, **sizes),
         optimizer,
         options.seconds,
         anneal=options.anneal,
     )
-    hearing.measure_statistics(vae, scenes)
+    if not options.vocoder_only:
+        hearing.measure_statistics(vae, scenes)
     _round(modules)
     state.save(options.out, "sound", modules.state_dict(), dtype=torch.bfloat16)
     unseen = draw(7, 4 if options.small else 64, held_out=True).on(options.device)

@@ -52,22 +52,33 @@ def loss(vae: AudioVAE, vocoder: Vocoder) -> Callable[[Tensor, Tensor], tuple[Te
         learned = error.abs().mean() + 0.25 * error.square().mean() + SPREAD * size
         half = len(mel) // 2
         # Half of what it hears is as it should be, half as the VAE will give it.
-        read = torch.cat((mel[:half], restored[half:].detach()))
-        with torch.autocast("cuda", enabled=False):
-            made = vocoder(read.float())
-            difference = (made - waveform).abs().mean()
-            spectral = _spectral(made, waveform)
-        total = learned + 10 * difference + spectral
-        power = waveform.square().mean() / (made - waveform).square().mean().clamp(min=1e-12)
-        return total, {
-            "mel": error.abs().mean(),
-            "size": size,
-            "waveform": difference,
-            "spectral": spectral,
-            "snr": 10 * torch.log10(power),
-        }
+        played, told = _played_loss(vocoder, torch.cat((mel[:half], restored[half:].detach())), waveform)
+        return learned + played, {"mel": error.abs().mean(), "size": size, **told}
 
     return of
+
+
+def vocoder_loss(vae: AudioVAE, vocoder: Vocoder) -> Callable[[Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]:
+    """The loss of waveforms alone, of what a VAE that stays as it is restores."""
+
+    def of(mel: Tensor, waveform: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+        with torch.no_grad():
+            z = vae.encode(mel)
+            restored = vae.decode(z + NOISE * torch.randn_like(z)).float()
+        half = len(mel) // 2
+        return _played_loss(vocoder, torch.cat((mel[:half], restored[half:])), waveform)
+
+    return of
+
+
+def _played_loss(vocoder: Vocoder, mel: Tensor, waveform: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+    with torch.autocast("cuda", enabled=False):
+        made = vocoder(mel.float())
+        difference = (made - waveform).abs().mean()
+        spectral = _spectral(made, waveform)
+    power = waveform.square().mean() / (made - waveform).square().mean().clamp(min=1e-12)
+    snr = 10 * torch.log10(power)
+    return 10 * difference + spectral, {"waveform": difference, "spectral": spectral, "snr": snr}
 
 
 def _spectral(made: Tensor, wanted: Tensor) -> Tensor:
@@ -86,7 +97,15 @@ def _spectral(made: Tensor, wanted: Tensor) -> Tensor:
     return total / len(WINDOWS)
 
 
-def tasks(vae: AudioVAE, vocoder: Vocoder, scenes: Scenes, *, count: int = 96, latents: int = 26) -> list[Task]:
+def tasks(
+    vae: AudioVAE,
+    vocoder: Vocoder,
+    scenes: Scenes,
+    *,
+    count: int = 96,
+    latents: int = 26,
+    vocoder_only: bool = False,
+) -> list[Task]:
     """Steps over sounds, drawn again and again from some scenes."""
 
     def batch() -> Sequence[Tensor]:
@@ -96,7 +115,7 @@ def tasks(vae: AudioVAE, vocoder: Vocoder, scenes: Scenes, *, count: int = 96, l
         offset = torch.randint(0, int(100 * LONGEST_OFFSET), (count,), device=device) / 100.0
         return [heard(some, latents, offset), played(some, latents, offset)]
 
-    return [Task("sound", batch, loss(vae, vocoder))]
+    return [Task("sound", batch, (vocoder_loss if vocoder_only else loss)(vae, vocoder))]
 
 
 @torch.no_grad()

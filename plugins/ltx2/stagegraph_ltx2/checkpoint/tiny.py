@@ -89,16 +89,16 @@ def _unwrap(draft: Path) -> None:
 
 def _write(folder: Path, variant: Variant, seed: int) -> None:
     folder.mkdir(exist_ok=True)
-    _write_json(folder / INDEX, model_index(variant.family))
+    write_json(folder / INDEX, model_index(variant.family))
     for name, values in sorted(recipe.configurations(variant).items()):
         config = parse(name, values)
-        _write_json(folder / name / "config.json", labelled(config.diffusers_class, config.to_dict()))
+        write_json(folder / name / "config.json", labelled(config.diffusers_class, config.to_dict()))
         _write_weights(folder / name, partial(NETWORKS[name], config), seed, torch.bfloat16, unfoldings(config))
-    _write_json(folder / "text_encoder" / "config.json", recipe.GEMMA)
+    write_json(folder / "text_encoder" / "config.json", recipe.GEMMA)
     _write_weights(folder / "text_encoder", _gemma, seed, torch.float32)
-    _write_json(folder / "scheduler" / "scheduler_config.json", scheduler_config(distilled=not variant.base))
-    _write_json(folder / "tokenizer" / "tokenizer_config.json", tokenizer_config())
-    _write_text(folder / "tokenizer" / "tokenizer.json", tokenizer_json())
+    write_json(folder / "scheduler" / "scheduler_config.json", scheduler_config(distilled=not variant.base))
+    write_json(folder / "tokenizer" / "tokenizer_config.json", tokenizer_config())
+    write_text(folder / "tokenizer" / "tokenizer.json", tokenizer_json())
 
 
 def _gemma() -> nn.Module:
@@ -135,10 +135,12 @@ def _constants(build: Callable[[], nn.Module]) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in build().state_dict().items() if is_constant(name)}
 
 
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    _write_text(path, json.dumps(dict(value), indent=2, sort_keys=True) + "\n")
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a small file of a checkpoint, the same bytes on every machine."""
+    write_text(path, json.dumps(dict(value), indent=2, sort_keys=True) + "\n")
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a file, and the folder that it is in."""
     path.parent.mkdir(exist_ok=True)
     path.write_text(text, encoding="utf-8", newline="\n")

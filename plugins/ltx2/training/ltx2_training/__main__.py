@@ -24,7 +24,7 @@ SCENES = 65536
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command."""
     parser = argparse.ArgumentParser(prog="ltx2_training", description=__doc__)
-    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("command", choices=[*COMMANDS, "assemble"])
     parser.add_argument("--seconds", type=float, default=60.0, help="How long to train.")
     parser.add_argument("--steps", type=int, default=None, help="Steps at most; for trials.")
     parser.add_argument("--resume", type=Path, action="append", default=[], help="Folders that earlier pieces left.")
@@ -44,11 +44,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.manual_seed(options.seed)
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
+    if options.command == "assemble":
+        return _assemble(options)
     start = time.monotonic()
     report = COMMANDS[options.command](options)
     report = {"command": options.command, "wall": round(time.monotonic() - start, 1), **_machine(options), **report}
     state.note(options.out, options.command, report)
     tell(json.dumps({k: v for k, v in report.items() if k != "history"}))
+    return 0
+
+
+def _assemble(options: argparse.Namespace) -> int:
+    from .assembly import assemble
+
+    folder = assemble(options.resume, options.out)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    tell(f"wrote {folder}: {size / 2**20:.2f} MiB")
     return 0
 
 

@@ -21,7 +21,8 @@ GEMMA: Mapping[str, Any] = MappingProxyType(
     {
         "architectures": ["Gemma3ForConditionalGeneration"],
         "model_type": "gemma3",
-        "dtype": "bfloat16",
+        # By default transformers computes in what this says and diffusers in fp32: so both agree.
+        "dtype": "float32",
         "tie_word_embeddings": True,
         "mm_tokens_per_image": 4,
         **IMAGE_TOKENS,

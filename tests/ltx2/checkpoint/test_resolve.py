@@ -17,7 +17,7 @@ from httpx2 import ConnectError, Request, Response
 from huggingface_hub import errors as hub_errors
 
 from stagegraph_ltx2.checkpoint.hub import wanted_files
-from stagegraph_ltx2.checkpoint.resolve import resolve
+from stagegraph_ltx2.checkpoint.resolve import present, resolve
 from stagegraph_ltx2.checkpoint.tiny import make_tiny
 from stagegraph_ltx2.checkpoint.tiny_recipe import VERSION, Variant
 
@@ -283,7 +283,7 @@ def test_finding_and_checking_a_checkpoint_imports_no_torch(root: Path) -> None:
         from stagegraph_ltx2.checkpoint.fingerprint import fingerprint
         from stagegraph_ltx2.checkpoint.opening import open_checkpoint
         from stagegraph_ltx2.checkpoint.report import report_on
-        from stagegraph_ltx2.checkpoint.resolve import resolve
+        from stagegraph_ltx2.checkpoint.resolve import present, resolve
         checkpoint = open_checkpoint(resolve(sys.argv[1]))
         fingerprint(checkpoint.component("connectors"))
         report_on(resolve(sys.argv[1]))
@@ -291,3 +291,26 @@ def test_finding_and_checking_a_checkpoint_imports_no_torch(root: Path) -> None:
         sys.exit(f"imported {heavy}" if heavy else 0)
     """
     subprocess.run([sys.executable, "-c", code, str(root)], check=True)
+
+
+def test_micro_is_part_of_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refusal: Refusal) -> None:
+    """Where its weights are there, it is found and named beside the others; a folder of that name never is meant."""
+    (tmp_path / "micro").mkdir()
+    shipped = make_tiny(tmp_path / "package")
+    monkeypatch.setattr("stagegraph_ltx2.checkpoint.resolve.SHIPPED", shipped)
+    assert resolve("micro") == present("micro") == shipped
+    assert resolve("./micro") == Path("micro")
+    assert "one of micro, tiny, tiny-base" in refusal(lambda: resolve("./absent"))
+
+
+@pytest.mark.parametrize("look", [resolve, present])
+def test_micro_without_its_weights_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refusal: Refusal, look: Callable[[str], Path | None]
+) -> None:
+    """The error says that this package has none, and what to use."""
+    monkeypatch.setattr("stagegraph_ltx2.checkpoint.resolve.SHIPPED", tmp_path / "absent")
+    assert refusal(lambda: look("micro")) == (
+        '<tmp>/absent: error[ltx2.not_shipped]: this stagegraph-ltx2 has no weights of "micro"\n'
+        "  why: it is a trained checkpoint, and its weights are not part of every package\n"
+        "  fix: use tiny, or a folder that plugins/ltx2/training writes; for a folder with this name, ./micro"
+    )

@@ -1,4 +1,7 @@
-"""From what a person writes to a folder or a file: a path, `tiny`, or a Hugging Face repository. Needs no torch."""
+"""From what a person writes to a folder or a file: a path, `tiny`, `micro`, or a Hugging Face repository.
+
+Needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,10 @@ REPOSITORY = re.compile(
     r"(@(?P<revision>[\w./-]+))?"
 )
 
+MICRO = "micro"
+SHIPPED = Path(__file__).parents[1] / MICRO
+"""Where trained weights are, if they are part of the package."""
+
 
 def resolve(
     name: str | Path,
@@ -31,8 +38,8 @@ def resolve(
     """The folder or the file of a checkpoint.
 
     Args:
-        name: one of `EMBEDDED`, checkpoints of random weights that are made on first use; a folder or a file; or a
-            repository, `org/name`, or a file in one, `org/name/file.safetensors`, either with `@revision`. What exists
+        name: one of `EMBEDDED`, checkpoints of random weights that are made on first use; `micro`, which is trained;
+            a folder or a file; or a repository, `org/name`, or a file in one, `org/name/file.safetensors`, either with `@revision`. What exists
             wins over a repository; what looks like a path (`./…`, `/…`, `~…`, a `Path`) is never looked for on the Hub,
             nor is a file in a folder that exists. `tiny` never means a folder: write `./tiny`.
         revision: a branch, tag or commit of the repository.
@@ -41,10 +48,13 @@ def resolve(
         local: take what was downloaded before, and download nothing.
 
     Raises:
-        ComponentError: no such folder or repository, no access to it, no network, a download that failed.
+        ComponentError: no such folder or repository, no access to it, no network, a download that failed; `micro` in
+            a package without its weights.
     """
     if name in EMBEDDED:
         return tiny_folder(str(name))
+    if name == MICRO:
+        return micro_folder()
     path = Path(os.path.expanduser(name))  # noqa: PTH111  unlike Path's, it leaves an unknown user's home as written
     if os.path.exists(path):  # noqa: PTH110  unlike Path's, it calls what cannot be looked up absent
         return path
@@ -69,6 +79,8 @@ def present(name: str | Path, *, revision: str | None = None) -> Path | None:
     if name in EMBEDDED:
         folder = _tiny_cache(str(name))
         return folder if (folder / INDEX).is_file() else None
+    if name == MICRO:
+        return micro_folder()
     if _repository(name) is not None and not Path(name).expanduser().exists():
         return None
     return resolve(name, revision=revision)
@@ -98,10 +110,15 @@ def _no_such_folder(path: Path) -> ComponentError:
         "no_such_checkpoint",
         f"no such file or folder: {path}",
         where=path,
-        why=f"a checkpoint is a folder or a file, one of {', '.join(EMBEDDED)}, or a Hugging Face repository like "
+        why=f"a checkpoint is a folder or a file, one of {', '.join(_words())}, or a Hugging Face repository like "
         "Lightricks/LTX-2",
         fix=_similar(path) or f"ls {path.parent}",
     )
+
+
+def _words() -> tuple[str, ...]:
+    """The names that stand for checkpoints here."""
+    return (*((MICRO,) if (SHIPPED / INDEX).is_file() else ()), *EMBEDDED)
 
 
 def _similar(path: Path) -> str:
@@ -112,8 +129,25 @@ def _similar(path: Path) -> str:
     near = difflib.get_close_matches(path.name, entries, n=3)
     # With ./, a relative folder stays a folder: bare words have other meanings.
     names = [str(path.parent / name) if path.is_absolute() else f"./{path.parent / name}" for name in near]
-    names += difflib.get_close_matches(str(path), EMBEDDED, n=1)
+    names += difflib.get_close_matches(str(path), _words(), n=1)
     return f"did you mean {' or '.join(names)}?" if names else ""
+
+
+def micro_folder() -> Path:
+    """The trained checkpoint that is part of the package.
+
+    Raises:
+        ComponentError: this package has none.
+    """
+    if (SHIPPED / INDEX).is_file():
+        return SHIPPED
+    raise failure(
+        "not_shipped",
+        f'this stagegraph-ltx2 has no weights of "{MICRO}"',
+        where=SHIPPED,
+        why="it is a trained checkpoint, and its weights are not part of every package",
+        fix=f"use tiny, or a folder that plugins/ltx2/training writes; for a folder with this name, ./{MICRO}",
+    )
 
 
 def _tiny_cache(name: str) -> Path:

@@ -24,10 +24,10 @@ SCENES = 65536
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command."""
     parser = argparse.ArgumentParser(prog="ltx2_training", description=__doc__)
-    parser.add_argument("command", choices=[*COMMANDS, "assemble"])
+    parser.add_argument("command", choices=[*COMMANDS, *TOOLS])
     parser.add_argument("--seconds", type=float, default=60.0, help="How long to train.")
     parser.add_argument("--steps", type=int, default=None, help="Steps at most; for trials.")
-    parser.add_argument("--resume", type=Path, action="append", default=[], help="Folders that earlier pieces left.")
+    parser.add_argument("--resume", type=Path, action="append", default=[], help="Folders that pieces left.")
     parser.add_argument("--out", type=Path, required=True, help="Folder for what this piece leaves.")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0, help="Of the scenes; each piece has one of its own.")
@@ -39,13 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--vocoder-only", action="store_true", help="sound: leave the audio VAE, and what learned from its latents."
     )
     parser.add_argument("--no-graphs", action="store_true", help="Do not capture steps as CUDA graphs.")
+    parser.add_argument("--checkpoint", default="micro", help="report: what is measured.")
+    parser.add_argument("--count", type=int, default=200, help="report: prompts.")
+    parser.add_argument("--frames", type=int, default=49, help="report: of each video.")
     parser.add_argument("--small", action="store_true", help="Tiny batches and clips, for trials on a CPU.")
     options = parser.parse_args(arguments)
     torch.manual_seed(options.seed)
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
-    if options.command == "assemble":
-        return _assemble(options)
+    if options.command in TOOLS:
+        return TOOLS[options.command](options)
     start = time.monotonic()
     report = COMMANDS[options.command](options)
     report = {"command": options.command, "wall": round(time.monotonic() - start, 1), **_machine(options), **report}
@@ -61,6 +64,18 @@ def _assemble(options: argparse.Namespace) -> int:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     tell(f"wrote {folder}: {size / 2**20:.2f} MiB")
     return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from .reporting import Asked, measure, missed, write
+
+    asked = Asked(options.checkpoint, options.count, options.frames, options.device)
+    measured = measure(asked)
+    write(options.out, measured, options.resume)
+    tell(json.dumps(measured))
+    faults = missed(measured["agreement"])
+    tell("\n".join(faults) or "all is as it should be")
+    return 1 if faults else 0
 
 
 def _machine(options: argparse.Namespace) -> dict[str, Any]:
@@ -197,6 +212,9 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "flow": _flow,
     "bench": _bench,
 }
+
+TOOLS: dict[str, Callable[[argparse.Namespace], int]] = {"assemble": _assemble, "report": _report}
+"""Commands that train nothing."""
 
 if __name__ == "__main__":
     raise SystemExit(main())

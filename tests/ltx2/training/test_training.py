@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import attrs
 import pytest
 import torch
+import torch.fx
 from torch import nn
 
 from ltx2_training import enlarging, flow, hearing, networks, recipe, state, video
+from ltx2_training.compiling import compiled
 from ltx2_training.flow import Bucket, Keeps, Trainee
 from ltx2_training.loop import Task, train
 from ltx2_training.optim import Optimizer, orthogonal
@@ -60,6 +64,16 @@ def test_the_loss_of_the_audio_vae_and_the_vocoder_falls() -> None:
     assert "latents_mean" not in dict(ear.named_parameters())
 
 
+def test_the_vocoder_learns_alone() -> None:
+    """A few steps leave the audio VAE as it was, and with it what learned from its latents."""
+    ear, vocoder = networks.build("audio_vae"), networks.build("vocoder")
+    before = {name: tensor.clone() for name, tensor in ear.state_dict().items()}
+    task = hearing.tasks(ear, vocoder, draw(1, 2).on("cpu"), count=2, latents=3, vocoder_only=True)[0]
+    _falls(vocoder, task, 30, lr=1e-2)
+    assert all(p.grad is None for p in ear.parameters())
+    assert all(torch.equal(before[name], tensor) for name, tensor in ear.state_dict().items())
+
+
 def test_the_loss_of_the_upsampler_falls() -> None:
     """A few steps on one pair of latents; the VAE stays as it is."""
     vae, upsampler = _tiny_video_vae(), networks.build("latent_upsampler")
@@ -77,6 +91,37 @@ def test_the_loss_of_velocities_falls(keeps: Keeps) -> None:
     before = trainee.text_encoder.embed_tokens.weight.detach().clone()
     _falls(trainee, task, 20, lr=1e-2)
     assert not torch.equal(before, trainee.text_encoder.embed_tokens.weight)
+
+
+@pytest.mark.slow
+def test_all_kinds_of_steps_share_two_compiled_blocks() -> None:
+    """Noise levels of samples, and of tokens; sizes, lengths of text and blocks need none of their own."""
+    made: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> torch.fx.GraphModule:
+        made.append(graph)
+        return graph
+
+    trainee = _tiny_trainee()
+    tasks = []
+    for i, bucket in enumerate(flow.BUCKETS):
+        size = PixelShape(9 + 8 * (i % 2), 64 + 32 * bucket.refines, 96)
+        small = attrs.evolve(bucket, prompts=2 + i % 2, draws=2, size=size)
+        tasks += [flow.task(trainee, small, _meaningless(small, "cpu"), length) for length in (REGISTERS, 256)]
+    batches = [task.batch() for task in tasks]
+    losses = [_loss(task, batch) for task, batch in zip(tasks, batches, strict=True)]
+    with compiled(trainee.transformer, backend=backend):
+        for task, batch, loss in zip(tasks, batches, losses, strict=True):
+            torch.testing.assert_close(_loss(task, batch), loss, atol=2e-2, rtol=1e-2)
+    assert len(made) == 2
+    torch.testing.assert_close(_loss(tasks[0], batches[0]), losses[0])
+    assert len(made) == 2
+
+
+def _loss(task: Task, batch: Sequence[torch.Tensor]) -> torch.Tensor:
+    torch.manual_seed(3)
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+        return task.loss(*batch)[0].detach()
 
 
 def test_what_is_kept_is_the_beginning() -> None:

@@ -39,9 +39,10 @@ def resolve(
 
     Args:
         name: one of `EMBEDDED`, checkpoints of random weights that are made on first use; `micro`, which is trained;
-            a folder or a file; or a repository, `org/name`, or a file in one, `org/name/file.safetensors`, either with `@revision`. What exists
-            wins over a repository; what looks like a path (`./…`, `/…`, `~…`, a `Path`) is never looked for on the Hub,
-            nor is a file in a folder that exists. `tiny` never means a folder: write `./tiny`.
+            a folder or a file; or a repository, `org/name`, or a file in one, `org/name/file.safetensors`, either with
+            `@revision`. What exists wins over a repository; what looks like a path (`./…`, `/…`, `~…`, a `Path`) is
+            never looked for on the Hub, nor is a file in a folder that exists. `tiny` never means a folder: write
+            `./tiny`.
         revision: a branch, tag or commit of the repository.
         cache_dir: where downloads go; by default Hugging Face's cache (HF_HOME).
         wanted: patterns of the files of a repository that are downloaded; by default those of a checkpoint.

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from stagegraph_ltx2.model.transformer import AudioVideoTransformer
+
+Backend = Callable[..., Any]
+
 VARIANTS = 4
-"""There are two: noise levels of whole samples, and of tokens. More would be compiled one by one, minutes in all."""
+"""There are two: noise levels of whole samples, and of tokens. What would need more than these runs as it is."""
 
 
 @contextmanager
-def compiled(transformer: nn.Module, *, backend: str = "inductor") -> Iterator[None]:
+def compiled(transformer: AudioVideoTransformer, *, backend: str | Backend = "inductor") -> Iterator[None]:
     """Compile the blocks as long as this lasts.
 
     One variant serves all blocks, sizes and lengths of text: sizes are symbols of their own even where they are equal
@@ -29,7 +32,7 @@ def compiled(transformer: nn.Module, *, backend: str = "inductor") -> Iterator[N
     blocks: Any = transformer.transformer_blocks
     with (
         symbols.patch(use_duck_shape=False),  # type: ignore[attr-defined]
-        dynamo.patch(recompile_limit=VARIANTS, fail_on_recompile_limit_hit=True),  # type: ignore[attr-defined]
+        dynamo.patch(recompile_limit=VARIANTS),
     ):
         try:
             for block in blocks:

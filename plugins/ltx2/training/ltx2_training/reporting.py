@@ -109,7 +109,14 @@ def card(measured: Mapping[str, Any], pieces: Mapping[str, Sequence[Mapping[str,
         measured: what `measure` gave.
         pieces: what training noted in `report.json`.
     """
-    lines = [*HEAD.splitlines(), "", "## How it was trained", "", "| piece | steps | seconds | on |", "|---|---|---|---|"]
+    lines = [
+        *HEAD.splitlines(),
+        "",
+        "## How it was trained",
+        "",
+        "| piece | steps | seconds | on |",
+        "|---|---|---|---|",
+    ]
     lines += [_piece(name, entry) for name, entries in pieces.items() for entry in entries if name != "bench"]
     lines += ["", "## What it does", "", _sentence(measured), "", "| measure | found | wanted |", "|---|---|---|"]
     for name, (says, bound) in MEASURES.items():
@@ -132,9 +139,9 @@ pipeline_tag: text-to-video
 # micro
 
 An LTX-2.0 in its true geometry with small widths and depths: 12 million parameters in bf16, trained for the 8 steps of
-distilled checkpoints. It draws one or two shapes (circle, square, triangle, star) of ten colours on a plain ground, that move left,
-right, up or down, bounce, grow or turn, with a tone for each colour that comes from where the shape is. It knows
-nothing else: it is for first steps, examples and tests.
+distilled checkpoints. It draws one or two shapes (circle, square, triangle, star) of ten colours on a plain ground,
+that move left, right, up or down, bounce, grow or turn, with a tone for each colour that comes from where the shape is.
+It knows nothing else: it is for first steps, examples and tests.
 
 Its data are clips that the training code draws from seeds; no data of others were used."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -91,6 +92,23 @@ def test_the_loss_of_velocities_falls(keeps: Keeps) -> None:
     before = trainee.text_encoder.embed_tokens.weight.detach().clone()
     _falls(trainee, task, 20, lr=1e-2)
     assert not torch.equal(before, trainee.text_encoder.embed_tokens.weight)
+
+
+def test_guidance_is_learned_from_a_teacher() -> None:
+    """What is learned are its velocities, moved away from those without a prompt; at scale 1 a copy has no error."""
+    trainee = _tiny_trainee()
+    bucket = Bucket("x", PixelShape(9, 64, 96), 14, 8, 4, 2, 1)
+    pool = _meaningless(bucket, "cpu")
+    teacher = copy.deepcopy(trainee).requires_grad_(False)
+    losses = {}
+    for scale in (1.0, 2.0, 3.0):
+        guide = flow.Guide(teacher, scale, flow.no_prompt(pool))
+        task = flow.task(trainee, bucket, pool, REGISTERS, guide=guide)
+        torch.manual_seed(1)
+        losses[scale] = task.loss(*task.batch())[0].item()
+    assert losses[1.0] < 1e-9
+    assert losses[3.0] == pytest.approx(4 * losses[2.0], rel=1e-3)  # an error twice as large
+    assert losses[2.0] > 0
 
 
 @pytest.mark.slow

@@ -34,6 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lr", type=float, default=None)
     parser.add_argument("--anneal", type=float, default=1.0, help="Share of the time in which the rate falls to 0.")
     parser.add_argument("--long", type=float, default=0.3, help="flow: share of the time with 1024 text positions.")
+    parser.add_argument(
+        "--guided",
+        type=float,
+        default=1.0,
+        help="flow: learn where guidance of this scale leads, so that none is needed.",
+    )
     parser.add_argument("--compile", action="store_true", help="flow: compile the blocks of the transformer.")
     parser.add_argument(
         "--vocoder-only", action="store_true", help="sound: leave the audio VAE, and what learned from its latents."

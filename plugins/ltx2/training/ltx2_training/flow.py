@@ -166,7 +166,36 @@ class Trainee(nn.Module):
         return text._replace(read=read)  # type: ignore[arg-type]
 
 
-def loss(trainee: Trainee, bucket: Bucket, length: int) -> Callable[..., tuple[Tensor, Mapping[str, Tensor]]]:
+@attrs.frozen(eq=False)
+class Guide:
+    """What is learned instead of clips: where guidance leads, so that it is not needed afterwards.
+
+    Attributes:
+        teacher: as the trainee was; it does not learn.
+        scale: how closely it follows prompts.
+        empty: [t], ids of no prompt.
+    """
+
+    teacher: Trainee
+    scale: float
+    empty: Tensor
+
+    @torch.no_grad()
+    def velocities(self, ids: Tensor, length: int, draws: int, *rest: Any) -> tuple[Tensor, Tensor]:
+        """Of video and of sound; `rest` is what the transformer is given before and after the text."""
+        video, sound, *others = rest
+        texts = (self.teacher.told(self.teacher.read(i, length), draws) for i in (ids, self.empty.expand_as(ids)))
+        told, plain = (self.teacher.transformer(video, sound, text, *others) for text in texts)
+        one, other = (
+            without.float() + self.scale * (own.float() - without.float())
+            for own, without in zip(told, plain, strict=True)
+        )
+        return one, other
+
+
+def loss(
+    trainee: Trainee, bucket: Bucket, length: int, guide: Guide | None = None
+) -> Callable[..., tuple[Tensor, Mapping[str, Tensor]]]:
     """The loss of velocities, of what is not kept."""
 
     def of(
@@ -182,13 +211,14 @@ def loss(trainee: Trainee, bucket: Bucket, length: int) -> Callable[..., tuple[T
         plain = bucket.keeps == "nothing"
         timesteps = Timesteps(t if plain else level * TIMESTEPS, t if plain else sound_level * TIMESTEPS, t, t)
         text = trainee.told(trainee.read(ids, length), draws)
-        velocity, sound_velocity = trainee.transformer(x, a, text, timesteps, _rotary(rotary))
+        angles = _rotary(rotary)
+        made = trainee.transformer(x, a, text, timesteps, angles)
+        wanted = noise - video, sound_noise - sound
+        if guide is not None:
+            wanted = guide.velocities(ids, length, draws, x, a, timesteps, angles)
         errors = (
-            ((v.float() - (n - clean)).square().mean(2) * m).sum() / m.sum().clamp(min=1)
-            for v, n, clean, m in (
-                (velocity, noise, video, moving),
-                (sound_velocity, sound_noise, sound, sound_moving),
-            )
+            ((v.float() - w).square().mean(2) * m).sum() / m.sum().clamp(min=1)
+            for v, w, m in zip(made, wanted, (moving, sound_moving), strict=True)
         )
         seen, sounded = errors
         return seen + SOUND_WEIGHT * sounded, {"video": seen, "audio": sounded}
@@ -207,7 +237,9 @@ def _rotary(tensors: Sequence[Tensor]) -> Rotary:
     return Rotary(*(Rope(tensors[i], tensors[i + 1], "split") for i in range(0, 8, 2)))
 
 
-def task(trainee: Trainee, bucket: Bucket, pool: Pool, length: int, *, listed: float = 0.5) -> Task:
+def task(
+    trainee: Trainee, bucket: Bucket, pool: Pool, length: int, *, listed: float = 0.5, guide: Guide | None = None
+) -> Task:
     """Steps over one pool.
 
     Args:
@@ -216,13 +248,13 @@ def task(trainee: Trainee, bucket: Bucket, pool: Pool, length: int, *, listed: f
         pool: its clips.
         length: positions of the text, a multiple of the registers.
         listed: share of noise levels that are those of the distilled schedules; others are any between 0 and 1.
+        guide: says what is learned, if not the clips themselves.
     """
     device = pool.video.device
     count = bucket.prompts * bucket.draws
     base = video_positions(bucket.size.latent(), FRAME_RATE, device)
     places = audio_positions(AudioShape(bucket.audio), device)
-    empty = torch.zeros(pool.ids.shape[2], dtype=torch.long, device=device)
-    empty[0] = pool.ids[0, 0, 0]
+    empty = no_prompt(pool)
     shape = bucket.size.latent()
     video, sound = pool.video[:, : shape.tokens], pool.audio[:, : bucket.audio]  # both are causal
     levels = torch.tensor(REFINE_SIGMAS[:-1] if bucket.refines else DISTILLED_SIGMAS[:-1], device=device)
@@ -241,7 +273,14 @@ def task(trainee: Trainee, bucket: Bucket, pool: Pool, length: int, *, listed: f
         sigma = _sigmas(levels, count, listed, refines=bucket.refines)
         return [video[rows], sound[rows], ids, sigma, keep, keep_sound, *tensors_of(rotary)]
 
-    return Task(bucket.name, batch, loss(trainee, bucket, length), bucket.share)
+    return Task(bucket.name, batch, loss(trainee, bucket, length, guide), bucket.share)
+
+
+def no_prompt(pool: Pool) -> Tensor:
+    """Ids [t] of an empty text."""
+    empty = torch.zeros(pool.ids.shape[2], dtype=torch.long, device=pool.ids.device)
+    empty[0] = pool.ids[0, 0, 0]
+    return empty
 
 
 def _sigmas(levels: Tensor, count: int, listed: float, *, refines: bool) -> Tensor:

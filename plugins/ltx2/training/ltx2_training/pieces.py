@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -74,6 +75,10 @@ def train_flow(options: Namespace, find: Callable[..., bool], train: Callable[..
         [trainee], options.lr or 4e-3, averaging=1000, matrices=not options.small, tables=networks.tables(trainee)
     )
     told: dict[str, Any] = {"prepared": round(prepared, 1)}
+    guide = None
+    if options.guided > 1:
+        teacher = copy.deepcopy(trainee).eval().requires_grad_(False)
+        guide = flow.Guide(teacher, options.guided, flow.no_prompt(pools[0]))
     phases = [("short text", REGISTERS, options.seconds * (1 - options.long), 0.0)] if options.long < 1 else []
     if options.long > 0:
         phases.append(("whole text", WHOLE, options.seconds * options.long, options.anneal))
@@ -84,7 +89,7 @@ def train_flow(options: Namespace, find: Callable[..., bool], train: Callable[..
             # Half of the noise levels are those of the schedules, and most of them in the end.
             listed = 0.5 if length == REGISTERS else 0.75
             tasks = [
-                flow.task(trainee, bucket, pool, length, listed=listed)
+                flow.task(trainee, bucket, pool, length, listed=listed, guide=guide)
                 for bucket, pool in zip(buckets, pools, strict=True)
             ]
             told[name] = train(options, trained.modules, tasks, optimizer, seconds, anneal=anneal)

@@ -215,6 +215,31 @@ def test_matrices_learn_by_muon_and_the_rest_by_adam() -> None:
     assert report["history"][-1]["fit"]["loss"] < 1e-2
 
 
+def test_a_deadline_is_shared_with_what_follows() -> None:
+    """Twelve seconds for two phases of which the second takes three times as long: the first has a quarter."""
+    module = nn.Linear(2, 2)
+    clock = _Clock()
+
+    def loss(x: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        clock.now += 1.0
+        return module(x).square().mean(), {}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ltx2_training.loop.time.monotonic", clock)
+        tasks = [Task("one", lambda: [torch.ones(1, 2)], loss)]
+        report = train(nn.ModuleDict(), tasks, Optimizer([module], 0.1), 100, deadline=clock.now + 12, rest=300)
+    assert report["steps"] == 3
+
+
+class _Clock:
+    """Seconds that pass when it is told so."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def test_sentences_are_few_tokens() -> None:
     """A sentence takes about one token a word, and begins with BOS."""
     ids = tokens(["A red circle moves slowly to the left on a blue background."])

@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="ltx2_training", description=__doc__)
     parser.add_argument("command", choices=[*COMMANDS, *TOOLS])
     parser.add_argument("--seconds", type=float, default=60.0, help="How long to train.")
+    parser.add_argument("--wall", type=float, default=None, help="Seconds after which training ends in any case.")
     parser.add_argument("--steps", type=int, default=None, help="Steps at most; for trials.")
     parser.add_argument("--resume", type=Path, action="append", default=[], help="Folders that pieces left.")
     parser.add_argument("--out", type=Path, required=True, help="Folder for what this piece leaves.")
@@ -49,13 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=200, help="report: prompts.")
     parser.add_argument("--frames", type=int, default=49, help="report: of each video.")
     parser.add_argument("--small", action="store_true", help="Tiny batches and clips, for trials on a CPU.")
+    start = time.monotonic()
     options = parser.parse_args(arguments)
+    options.deadline = start + options.wall if options.wall is not None else None
     torch.manual_seed(options.seed)
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
     if options.command in TOOLS:
         return TOOLS[options.command](options)
-    start = time.monotonic()
     report = COMMANDS[options.command](options)
     report = {"command": options.command, "wall": round(time.monotonic() - start, 1), **_machine(options), **report}
     state.note(options.out, options.command, report)
@@ -109,7 +111,8 @@ def _train(options: argparse.Namespace, *args: Any, **keywords: Any) -> dict[str
     from .loop import train
 
     graphs = False if options.no_graphs or options.device != "cuda" else None
-    return train(*args, most=options.steps, graphs=graphs, label=options.command, **keywords)
+    limits = {"most": options.steps, "deadline": options.deadline}
+    return train(*args, **limits, graphs=graphs, label=options.command, **keywords)
 
 
 def _video(options: argparse.Namespace) -> dict[str, Any]:

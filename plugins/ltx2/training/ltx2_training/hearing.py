@@ -75,10 +75,15 @@ def _played_loss(vocoder: Vocoder, mel: Tensor, waveform: Tensor) -> tuple[Tenso
     with torch.autocast("cuda", enabled=False):
         made = vocoder(mel.float())
         difference = (made - waveform).abs().mean()
-        spectral = _spectral(made, waveform)
+        # With the difference of both sides, or the vocoder stays with one sound for both.
+        spectral = _spectral(_with_difference(made), _with_difference(waveform))
     power = waveform.square().mean() / (made - waveform).square().mean().clamp(min=1e-12)
     snr = 10 * torch.log10(power)
     return 10 * difference + spectral, {"waveform": difference, "spectral": spectral, "snr": snr}
+
+
+def _with_difference(waveform: Tensor) -> Tensor:
+    return torch.cat((waveform, waveform[:, :1] - waveform[:, 1:]), 1)
 
 
 def _spectral(made: Tensor, wanted: Tensor) -> Tensor:

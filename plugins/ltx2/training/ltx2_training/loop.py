@@ -114,6 +114,8 @@ def train(
     *,
     anneal: float = 1.0,
     most: int | None = None,
+    deadline: float | None = None,
+    rest: float = 0.0,
     graphs: bool | None = None,
     label: str = "",
 ) -> dict[str, Any]:
@@ -126,6 +128,9 @@ def train(
         seconds: after which it ends; the first steps, which capture and compile, come before and do not count.
         anneal: share of these seconds, at the end, in which the learning rate falls to nothing.
         most: steps after which it ends in any case.
+        deadline: of the monotonic clock, where there is one; if preparing steps took too long, seconds get fewer, here
+            and in what follows.
+        rest: seconds of what follows before the deadline.
         graphs: whether steps are captured; by default on a GPU.
         label: in what is printed.
 
@@ -140,6 +145,8 @@ def train(
     warm_up = _prepared(runners, optimizer) if cuda else {}
     tell(label, "before the first step:", warm_up)
     start = time.monotonic()
+    if deadline is not None:
+        seconds = min(seconds, max(0.0, deadline - start) * seconds / (seconds + rest))
     history: list[dict[str, Any]] = []
     step = 0
     last: dict[int, Tensor] = {}

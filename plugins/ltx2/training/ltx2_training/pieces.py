@@ -85,14 +85,15 @@ def train_flow(options: Namespace, find: Callable[..., bool], train: Callable[..
     elif phases:
         phases = [(*phases[0][:3], options.anneal)]
     with compiled(trainee.transformer) if options.compile else nullcontext():
-        for name, length, seconds, anneal in phases:
+        for number, (name, length, seconds, anneal) in enumerate(phases):
+            rest = sum(later for _, _, later, _ in phases[number + 1 :])
             # Half of the noise levels are those of the schedules, and most of them in the end.
             listed = 0.5 if length == REGISTERS else 0.75
             tasks = [
                 flow.task(trainee, bucket, pool, length, listed=listed, guide=guide)
                 for bucket, pool in zip(buckets, pools, strict=True)
             ]
-            told[name] = train(options, trained.modules, tasks, optimizer, seconds, anneal=anneal)
+            told[name] = train(options, trained.modules, tasks, optimizer, seconds, anneal=anneal, rest=rest)
     trainee.eval()
     return trained, told
 

@@ -111,8 +111,8 @@ def _train(options: argparse.Namespace, *args: Any, **keywords: Any) -> dict[str
     from .loop import train
 
     graphs = False if options.no_graphs or options.device != "cuda" else None
-    limits = {"most": options.steps, "deadline": options.deadline}
-    return train(*args, **limits, graphs=graphs, label=options.command, **keywords)
+    keywords |= {"most": options.steps, "deadline": options.deadline}
+    return train(*args, graphs=graphs, label=options.command, **keywords)
 
 
 def _video(options: argparse.Namespace) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ltx2_training.loop import Task, train
 from ltx2_training.optim import Optimizer, orthogonal
 from ltx2_training.pieces import REGISTERS, _meaningless
 from ltx2_training.scenes import draw
+from ltx2_training.sides import OneSide
 from ltx2_training.words import BOS, tokenizer, tokens
 from stagegraph_ltx2.checkpoint import tiny_recipe
 from stagegraph_ltx2.model.config import TransformerConfig, VideoVAEConfig
@@ -73,6 +74,21 @@ def test_the_vocoder_learns_alone() -> None:
     _falls(vocoder, task, 30, lr=1e-2)
     assert all(p.grad is None for p in ear.parameters())
     assert all(torch.equal(before[name], tensor) for name, tensor in ear.state_dict().items())
+
+
+def test_one_side_serves_both() -> None:
+    """A stereo vocoder filled with one makes the same sound, side by side, and gives it back."""
+    stereo = networks.build("vocoder")
+    side = OneSide(stereo)
+    mel = torch.randn(2, 2, 5, 64)
+    expected = side(mel)
+    assert not torch.equal(expected[:, 0], expected[:, 1])
+    side.fill(stereo)
+    torch.testing.assert_close(stereo(mel), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(OneSide(stereo)(mel), expected, atol=1e-5, rtol=1e-4)
+    louder = mel.clone()
+    louder[:, 0] += 1
+    torch.testing.assert_close(stereo(louder)[:, 1], expected[:, 1], atol=1e-5, rtol=1e-4)
 
 
 def test_the_loss_of_the_upsampler_falls() -> None:

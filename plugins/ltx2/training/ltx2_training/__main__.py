@@ -45,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--vocoder-only", action="store_true", help="sound: leave the audio VAE, and what learned from its latents."
     )
+    parser.add_argument(
+        "--anew", action="store_true", help="sound, upsampler: begin with random weights, whatever earlier pieces left."
+    )
     parser.add_argument("--no-graphs", action="store_true", help="Do not capture steps as CUDA graphs.")
     parser.add_argument("--checkpoint", default="micro", help="report: what is measured.")
     parser.add_argument("--count", type=int, default=200, help="report: prompts.")
@@ -147,22 +150,28 @@ def _sound(options: argparse.Namespace) -> dict[str, Any]:
     from . import hearing, networks
     from .optim import Optimizer
     from .scenes import draw
+    from .sides import OneSide
 
     vae, vocoder = (networks.build(name).to(options.device) for name in ("audio_vae", "vocoder"))
     modules = hearing.modules(vae, vocoder)
-    _find(options, "sound", modules, needed=options.vocoder_only)
+    if options.vocoder_only:
+        _find(options, "sound", torch.nn.ModuleDict({"audio_vae": vae}), needed=True)
+    if not options.anew:
+        _find(options, "sound", modules)
+    side = OneSide(vocoder)
     scenes = draw(2000 + options.seed, 16 if options.small else SCENES).on(options.device)
-    learning = [vocoder] if options.vocoder_only else [vae.encoder, vae.decoder, vocoder]
+    learning = [side] if options.vocoder_only else [vae.encoder, vae.decoder, side]
     optimizer = Optimizer(learning, options.lr or 4e-3, matrices=not options.small)
     sizes = {"count": 2, "latents": 6} if options.small else {}
     told = _train(
         options,
         modules,
-        hearing.tasks(vae, vocoder, scenes, vocoder_only=options.vocoder_only, **sizes),
+        hearing.tasks(vae, side, scenes, vocoder_only=options.vocoder_only, **sizes),
         optimizer,
         options.seconds,
         anneal=options.anneal,
     )
+    side.fill(vocoder)
     if not options.vocoder_only:
         hearing.measure_statistics(vae, scenes)
     _round(modules)
@@ -181,7 +190,8 @@ def _upsampler(options: argparse.Namespace) -> dict[str, Any]:
     _find(options, "video", video.modules(vae), needed=True)
     upsampler = networks.build("latent_upsampler").to(options.device)
     modules = enlarging.modules(upsampler)
-    _find(options, "upsampler", modules)
+    if not options.anew:
+        _find(options, "upsampler", modules)
     scenes = draw(3000 + options.seed, 16 if options.small else SCENES).on(options.device)
     optimizer = Optimizer([upsampler], options.lr or 3e-3, matrices=not options.small)
     sizes = {"frames": 9, "height": 64, "count": 1} if options.small else {}

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from stagegraph_ltx2.model.audio_vae import AudioVAE, pack
 from stagegraph_ltx2.model.mel import log_mel
-from stagegraph_ltx2.model.vocoder import Vocoder
 from stagegraph_ltx2.shapes import AUDIO_COMPRESSION, HOP_LENGTH, SAMPLE_RATE, AudioShape
 
 from .clips import sound
@@ -41,7 +40,7 @@ def played(scenes: Scenes, latents: int, offset: Tensor) -> Tensor:
     return waveform
 
 
-def loss(vae: AudioVAE, vocoder: Vocoder) -> Callable[[Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]:
+def loss(vae: AudioVAE, vocoder: nn.Module) -> Callable[[Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]:
     """The loss of spectrograms and waveforms."""
 
     def of(mel: Tensor, waveform: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -58,7 +57,7 @@ def loss(vae: AudioVAE, vocoder: Vocoder) -> Callable[[Tensor, Tensor], tuple[Te
     return of
 
 
-def vocoder_loss(vae: AudioVAE, vocoder: Vocoder) -> Callable[[Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]:
+def vocoder_loss(vae: AudioVAE, vocoder: nn.Module) -> Callable[[Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]:
     """The loss of waveforms alone, of what a VAE that stays as it is restores."""
 
     def of(mel: Tensor, waveform: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -71,7 +70,7 @@ def vocoder_loss(vae: AudioVAE, vocoder: Vocoder) -> Callable[[Tensor, Tensor], 
     return of
 
 
-def _played_loss(vocoder: Vocoder, mel: Tensor, waveform: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+def _played_loss(vocoder: nn.Module, mel: Tensor, waveform: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
     with torch.autocast("cuda", enabled=False):
         made = vocoder(mel.float())
         difference = (made - waveform).abs().mean()
@@ -104,7 +103,7 @@ def _spectral(made: Tensor, wanted: Tensor) -> Tensor:
 
 def tasks(
     vae: AudioVAE,
-    vocoder: Vocoder,
+    vocoder: nn.Module,
     scenes: Scenes,
     *,
     count: int = 96,
@@ -134,7 +133,7 @@ def measure_statistics(vae: AudioVAE, scenes: Scenes, *, count: int = 512, laten
 
 
 @torch.no_grad()
-def evaluate(vae: AudioVAE, vocoder: Vocoder, scenes: Scenes, *, latents: int = 53) -> dict[str, float]:
+def evaluate(vae: AudioVAE, vocoder: nn.Module, scenes: Scenes, *, latents: int = 53) -> dict[str, float]:
     """How far spectrograms are from what they were, and waveforms from theirs, for held-out sounds."""
     offset = torch.zeros(len(scenes), device=scenes.seam.device)
     mel, waveform = heard(scenes, latents, offset), played(scenes, latents, offset)
@@ -150,6 +149,6 @@ def evaluate(vae: AudioVAE, vocoder: Vocoder, scenes: Scenes, *, latents: int = 
     }
 
 
-def modules(vae: AudioVAE, vocoder: Vocoder) -> nn.ModuleDict:
+def modules(vae: AudioVAE, vocoder: nn.Module) -> nn.ModuleDict:
     """As they are kept in a state."""
     return nn.ModuleDict({"audio_vae": vae, "vocoder": vocoder})

@@ -41,8 +41,9 @@ def load(folder: Path, name: str) -> dict[str, Tensor]:
 
 
 def resume(folder: Path | None, name: str, modules: nn.ModuleDict) -> bool:
-    """Fill modules with what an earlier piece left; whether there was any."""
-    found = load(folder, name) if folder is not None else {}
+    """Fill modules with what an earlier piece left of them; whether there was any."""
+    stored = load(folder, name) if folder is not None else {}
+    found = {key: tensor for key, tensor in stored.items() if key.partition(".")[0] in modules}
     if found:
         modules.load_state_dict(found)
     return bool(found)

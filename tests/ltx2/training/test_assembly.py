@@ -93,6 +93,18 @@ def test_a_piece_that_is_missing_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
 
 
+def test_a_piece_of_another_form_is_refused(states: Path, tmp_path: Path) -> None:
+    """As it is after the recipe has changed."""
+    tensors = state.load(states, "upsampler")
+    tensors["latent_upsampler.final_conv.bias"] = torch.zeros(7)
+    state.save(tmp_path, "upsampler", tensors)
+    with pytest.raises(SystemExit) as caught:
+        assembly.assemble([states, tmp_path], tmp_path / "made")
+    assert str(caught.value) == (
+        "the latent_upsampler is not of the form that recipe.py says: train upsampler again, --anew"
+    )
+
+
 def test_a_checkpoint_that_is_too_large_is_not_written(
     states: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

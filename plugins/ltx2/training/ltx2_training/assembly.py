@@ -45,7 +45,7 @@ def assemble(folders: Iterable[Path], out: Path) -> Path:
         `out`.
 
     Raises:
-        SystemExit: a piece is missing, or what was made is too large.
+        SystemExit: a piece is missing or of another form, or what was made is too large.
         ComponentError: `out` cannot be written.
     """
     parts = _parts(list(folders))
@@ -74,6 +74,10 @@ def _parts(folders: list[Path]) -> dict[str, dict[str, Tensor]]:
         for name in names:
             prefix = f"{name}."
             found[name] = {key.removeprefix(prefix): value for key, value in stored.items() if key.startswith(prefix)}
+            network = networks.gemma() if name == "text_encoder" else networks.build(name)
+            shapes = {key: value.shape for key, value in network.state_dict().items()}
+            if shapes != {key: value.shape for key, value in found[name].items()}:
+                raise SystemExit(f"the {name} is not of the form that recipe.py says: train {piece} again, --anew")
     return found
 
 

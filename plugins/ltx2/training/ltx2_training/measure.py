@@ -98,6 +98,8 @@ def _motion(cover: NDArray[np.float32], track: NDArray[np.float64], area: NDArra
     seen = np.flatnonzero(~np.isnan(track[:, 0]))
     if len(seen) < 4:
         return "none"
+    # Where another shape hides part of it, the centre of the rest is not its own.
+    seen = seen[area[seen] > 0.6 * min(area[seen[:2]].mean(), area[seen[-2:]].mean())]
     x, y, size = track[seen, 0], track[seen, 1], area[seen]
     steps = np.diff(_smooth(y))
     down, up = steps[steps > 0].sum(), -steps[steps < 0].sum()

@@ -155,7 +155,7 @@ def fit(plan: Plan, budget: int, *, pooled: bool = False) -> Plan:
         pooled: see `Estimate`.
 
     Raises:
-        FitError: a step takes more all the same; says which, and what would help.
+        FitError: some steps take more all the same; says which, and what would help each.
         GraphError: a stage cannot take what is known to come to it, so that nothing is known of what follows.
     """
     moved: list[PartRef] = []
@@ -166,7 +166,7 @@ def fit(plan: Plan, budget: int, *, pooled: bool = False) -> Plan:
         worst = max(estimate.steps, key=lambda step: step.peak, default=None)
         if worst is None or worst.peak <= budget:
             return plan
-        step = next(step for step in plan.steps if step.node.name == worst.node)
+        step = _step(plan, worst)
         lent = set(step.node.lent.values())
         waiting = {
             ref: estimate.size(ref) or 0
@@ -174,16 +174,29 @@ def fit(plan: Plan, budget: int, *, pooled: bool = False) -> Plan:
             if ref not in lent and ref not in moved and estimate.movable(ref)
         }
         if not waiting:
-            raise FitError(_fault(estimate, step, worst, budget))
+            over = [each for each in estimate.steps if _in_vain(estimate, each, budget)] or [worst]
+            raise FitError(*(_fault(estimate, each, budget) for each in over))
         enough = [ref for ref, size in waiting.items() if size >= worst.peak - budget]
         moved.append(min(enough, key=waiting.__getitem__) if enough else max(waiting, key=waiting.__getitem__))
         plan = offloading(plan, moved)
 
 
-def _fault(estimate: Estimate, step: Step, worst: StepMemory, budget: int) -> Fault:
-    what = f"{worst.node} takes {size_text(worst.peak)}, {size_text(worst.peak - budget)} more than there is"
-    why = f"parts {size_text(worst.held)}, call {size_text(worst.call or 0)}, of {size_text(budget)}"
-    return Fault("does_not_fit", what, f"nodes.{worst.node}", why, _help(estimate, step, worst, budget))
+def _step(plan: Plan, memory: StepMemory) -> Step:
+    return next(step for step in plan.steps if step.node.name == memory.node)
+
+
+def _in_vain(estimate: Estimate, memory: StepMemory, budget: int) -> bool:
+    """Whether a step takes more, whatever is moved out of its way."""
+    lent = set(_step(estimate.plan, memory).node.lent.values())
+    free = sum(estimate.size(ref) or 0 for ref in memory.parts if ref not in lent and estimate.movable(ref))
+    return memory.peak - free > budget
+
+
+def _fault(estimate: Estimate, memory: StepMemory, budget: int) -> Fault:
+    step = _step(estimate.plan, memory)
+    what = f"{memory.node} takes {size_text(memory.peak)}, {size_text(memory.peak - budget)} more than there is"
+    why = f"parts {size_text(memory.held)}, call {size_text(memory.call or 0)}, of {size_text(budget)}"
+    return Fault("does_not_fit", what, f"nodes.{memory.node}", why, _help(estimate, step, memory, budget))
 
 
 def _help(estimate: Estimate, step: Step, worst: StepMemory, budget: int) -> str:
@@ -199,6 +212,9 @@ def _help(estimate: Estimate, step: Step, worst: StepMemory, budget: int) -> str
             if need <= budget:
                 words = " ".join(f"--set {name}.{key}={value}" for key, value in settings.items())
                 return f"{words}, with which the step alone takes {size_text(need)} ({note})"
+    weights = sum(estimate.size(ref) or 0 for ref in lent)
+    if weights >= budget:
+        return f"its weights alone take {size_text(weights)}: use a smaller number format or more memory"
     return f"the step alone takes {size_text(alone)}: ask for less, or use a smaller number format or more memory"
 
 

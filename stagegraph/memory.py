@@ -62,15 +62,16 @@ class Estimate:
         return size if isinstance(size, int) else None
 
     def _steps(self) -> tuple[StepMemory, ...]:
-        held: dict[PartRef, int | None] = {}
+        held: dict[PartRef, int | None] = {}  # what is laid over a part takes no memory of its own
         steps = []
+        root_of = self.plan.graph.root_of
         for step in self.plan.steps:
-            held |= {ref: self.size(ref) for ref in step.node.lent.values()}
+            held |= {root_of(ref): self.size(ref) for ref in step.node.lent.values()}
             unknown = tuple(str(ref) for ref, size in held.items() if size is None)
             call = memory_of(step.node.stage, self._known.of(step.node))
             steps.append(StepMemory(step.node.name, sum(s or 0 for s in held.values()), call, unknown))
             for ref in {*step.releases, *step.offloads}:
-                held.pop(ref, None)
+                held.pop(root_of(ref), None)
         return tuple(steps)
 
     def __str__(self) -> str:

@@ -115,7 +115,8 @@ def _orphans(graph: Graph, needed: Set[str]) -> Iterator[Fault]:
 
 def _components(graph: Graph, nodes: Sequence[Node]) -> Iterator[Fault]:
     parts: dict[str, list[str]] = defaultdict(list)
-    for ref in dict.fromkeys(ref for node in nodes for ref in node.lent.values()):
+    lent = [ref for node in nodes for ref in node.lent.values()]
+    for ref in dict.fromkeys(part for one in lent for part in (graph.root_of(one), one)):
         parts[ref.component].append(ref.part)
     for name, wanted in parts.items():
         component = graph.components[name]

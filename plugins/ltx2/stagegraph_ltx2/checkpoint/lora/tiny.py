@@ -67,6 +67,9 @@ def write_tiny_lora(
         for layer, size in shapes.items()
         if layer.component == "transformer" and layer.path.endswith(TRAINED)
     }
+    most = min((max(size) for size in layers.values()), default=0)
+    if not 1 <= rank <= most:
+        raise failure("contradiction", f"the rank is {rank}", why="the layers are small", fix=f"use 1 to {most}")
     generator = torch.Generator("cpu").manual_seed(seed)
     tensors: dict[str, Tensor] = {}
     for layer, (out, width) in sorted(layers.items(), key=lambda item: item[0].path):

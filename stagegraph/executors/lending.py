@@ -48,8 +48,9 @@ class Lending:
         Raises:
             ComponentError: something could not be loaded.
         """
-        with contextlib.ExitStack() as stack:
-            yield {argument: stack.enter_context(self._borrowed(ref)) for argument, ref in step.node.lent.items()}
+        lent = sorted(step.node.lent.items(), key=lambda item: str(self._roots[item[1]]))
+        with contextlib.ExitStack() as stack:  # in the same order everywhere, so that no two steps wait for each other
+            yield {argument: stack.enter_context(self._borrowed(ref)) for argument, ref in lent}
 
     def load(self, ref: PartRef) -> None:
         """Load a part ahead of its use; from any thread."""

@@ -343,7 +343,7 @@ def test_a_param_set_for_a_component_counts_for_those_that_hold_it() -> None:
             "base: model}",
             "base: modle}",
             (
-                '5:44: error[unknown_component]: component style (laid.style): base: the graph has no '
+                "5:44: error[unknown_component]: component style (laid.style): base: the graph has no "
                 'component "modle"\n'
                 '  fix: did you mean "model"?'
             ),

@@ -54,7 +54,8 @@ def lines(report: Report) -> Iterator[str]:
 
 
 def _lora(lora: LoraSummary) -> Iterator[str]:
-    changed = f"{lora.layers} layer{'s' * (lora.layers != 1)} by {count(lora.parameters)} parameters"
+    numbers = count(lora.parameters) if lora.parameters >= 100_000 else f"{lora.parameters:,}"
+    changed = f"{lora.layers} layer{'s' * (lora.layers != 1)} by {numbers} parameters"
     yield f"  changes {changed}, rank {_span(lora.ranks)}"
     alpha = f"alpha {_span(lora.alphas)}" if lora.alphas else "no alpha"
     yield f"  {alpha}, so that its changes are scaled by {_span(lora.scales)}"

@@ -123,7 +123,7 @@ def _faults(
 ) -> Iterator[Fault]:
     name = lora.path.name
     if unknown:
-        what = f"{name} changes {len(unknown)} of {len(lora.pairs)} layers that LTX-{layers.family} does not have: "
+        what = f"LTX-{layers.family} does not have {len(unknown)} of the {len(lora.pairs)} layers that {name} changes: "
         near = [f"{plain(path)}: {other}" for path in unknown[:SUGGESTED] if (other := layers.near(path))]
         fix = f"these are near: {'; '.join(near)}" if near else "use a LoRA that was trained on this model"
         why = "a LoRA of which a part is left out gives something else than it was trained to"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import attrs
 
-from stagegraph.errors import ComponentError
+from stagegraph.errors import ComponentError, Fault
 from stagegraph_ltx2.checkpoint.hints import contents
 from stagegraph_ltx2.checkpoint.lora.scale import CONFIG, PEFT_FILE
 from stagegraph_ltx2.checkpoint.resolve import present, resolve
@@ -46,10 +46,14 @@ def present_lora(name: str, revision: str | None = None) -> Path | None:
 
 def _in_other_words(error: ComponentError) -> ComponentError:
     """What is said of the names of checkpoints is not so of LoRAs."""
-    faults = (
-        attrs.evolve(fault, why=WHY) if fault.why.startswith("a checkpoint is") else fault for fault in error.faults
-    )
-    return ComponentError(*faults)
+    return ComponentError(*map(_reworded, error.faults))
+
+
+def _reworded(fault: Fault) -> Fault:
+    if not fault.why.startswith(("a checkpoint is", "a repository of single files")):
+        return fault
+    what = fault.what.replace("is no checkpoint in folders", f"has no {' and no '.join(NAMES)}")
+    return attrs.evolve(fault, what=what, why=WHY)
 
 
 def _file_in(place: Path) -> Path:

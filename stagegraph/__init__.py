@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from stagegraph.continuation import ContinuationState
     from stagegraph.errors import StagegraphError
     from stagegraph.executors.result import Run
-    from stagegraph.executors.threads import Lanes
+    from stagegraph.executors.traffic import Lanes
     from stagegraph.hookspecs import Check, hookimpl
     from stagegraph.manifest import Manifest
     from stagegraph.pool import Pool
     from stagegraph.recordreaders import RecordReader
     from stagegraph.registry import Registry
     from stagegraph.rules import param
+    from stagegraph.sessions import Segment, Session
     from stagegraph.stages import outputs, stage
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "RecordReader",
     "Registry",
     "Run",
+    "Segment",
+    "Session",
     "StageContext",
     "StagegraphError",
     "component",
@@ -53,13 +56,14 @@ _HOMES = {
     "continuation": ("ContinuationState",),
     "errors": ("StagegraphError",),
     "executors.result": ("Run",),
-    "executors.threads": ("Lanes",),
+    "executors.traffic": ("Lanes",),
     "hookspecs": ("Check", "hookimpl"),
     "manifest": ("Manifest",),
     "pool": ("Pool",),
     "recordreaders": ("RecordReader",),
     "registry": ("Registry",),
     "rules": ("param",),
+    "sessions": ("Segment", "Session"),
     "stages": ("outputs", "stage"),
 }
 

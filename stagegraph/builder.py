@@ -26,7 +26,7 @@ from stagegraph import plan as plans
 from stagegraph.attempts import Retry
 from stagegraph.components import Residency, held_by
 from stagegraph.errors import Fault, GraphError, ManifestError, suggest
-from stagegraph.graph import INPUTS, Draft, Drafts, Input, Ref, bind, embed, read, to_manifest, wrong_wires
+from stagegraph.graph import INPUTS, OUTPUTS, Draft, Drafts, Input, Ref, bind, embed, read, to_manifest, wrong_wires
 from stagegraph.graph import Graph as BoundGraph
 from stagegraph.graph.values import name_of
 from stagegraph.manifest import Manifest, NodeDecl, Value
@@ -41,7 +41,7 @@ if TYPE_CHECKING:  # what runs a graph, and finds plugins, is imported when that
     from stagegraph.context import Cancellation
     from stagegraph.events import Listener
     from stagegraph.executors.result import Run
-    from stagegraph.executors.threads import Lanes
+    from stagegraph.executors.traffic import Lanes
     from stagegraph.pool import Pool
 
 
@@ -210,7 +210,7 @@ class Graph:
             components: argument -> component name, where several components provide what the stage is lent. Of a graph:
                 its component -> the component of this graph to use in its place.
             params: the params of a stage given by its id.
-            when: a bool that decides whether the node runs.
+            when: decides whether the node runs: a bool, or what may be None, for whether it is there.
             map: inputs that are fed lists; the stage runs for each item, and its outputs are lists.
             timeout: seconds after which a call has failed.
             retry: how often the stage is called when it fails with an error that may pass.
@@ -250,6 +250,19 @@ class Graph:
         """Declare a result of the graph."""
         self._new("output", name, self._drafts.outputs)
         self._growing().outputs[name] = self._source(value)[0]
+
+    def carry(self, input: str, output: str) -> None:
+        """In a session, let an input take the value that an output had in the run before.
+
+        Args:
+            input: the name of an input.
+            output: the name of an output.
+
+        Raises:
+            GraphError: when the graph is bound, if there is none, or if one does not fit the other.
+        """
+        self._new("carried input", input, self._drafts.carry)
+        self._growing().carry[input] = f"{OUTPUTS}.{output}"
 
     def bind(self) -> BoundGraph:
         """The graph, checked and frozen; the same until this one grows.
@@ -319,7 +332,7 @@ class Graph:
         import asyncio  # as long to import as the rest of the engine
 
         from stagegraph.context import Cancellation
-        from stagegraph.executors.threads import Lanes
+        from stagegraph.executors.traffic import Lanes
 
         cancellation = options.pop("cancellation", None) or Cancellation()
         call = functools.partial(self.run, lanes=lanes or Lanes(), cancellation=cancellation, **options)

@@ -9,6 +9,7 @@
     │   ├── PlanError                    the request: an output nobody makes
     │   ├── InputError                   the values given to a run
     │   │   └── ContinuationError            the state of another segment that does not say what it must; a ValueError
+    │   ├── SessionError                 a session that cannot be begun, gone on with or written down
     │   └── RecordError                  a run record: absent, damaged, or of what is not here any more
     ├── MissingError                3    something to install or to download
     │   ├── PluginError                  a plugin that is absent or broken
@@ -100,6 +101,10 @@ CODES: dict[str, str] = {
     "values_given": "the recorded run was given values of nodes, which the record does not hold",
     "untrusted_path": "a file that only the record says to write",
     "no_writer": "no node of the run, or more than one, writes the file that a path is given for",
+    "no_carry": "a session of a graph that carries nothing from one run to the next",
+    "no_session": "a folder that holds no session",
+    "pending": "a session of which segments were asked for that are not done",
+    "session_busy": "a session that is asked for two segments at once",
     "cancelled": "the run was cancelled",
 }
 
@@ -204,6 +209,10 @@ class ContinuationError(InputError, ValueError):
     """
 
 
+class SessionError(UsageError):
+    """A session that cannot be begun, gone on with or written down."""
+
+
 class RecordError(UsageError):
     """A run record that cannot be read, or whose run cannot be made again as it was."""
 
@@ -282,9 +291,9 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"use one of: {', '.join(names)}" if names else ""
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant, if there is one."""
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The known name that was probably meant, if there is one; `cutoff` is how much must be alike, from 0 to 1."""
     import difflib
 
-    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=cutoff)
     return near[0] if near else None

@@ -8,9 +8,10 @@ A stage may have four more methods, none of which loads anything::
     def memory(self, inputs: Mapping[str, Facts]) -> int | None: ...
 
 `facts` gets what is known of each argument of `run`: of what flows in, and of the parts of components that are lent
-(their `part_facts`). It gives what follows for each output, and raises `FactError` for what the stage cannot take. So
-"this edge carries frames of 250 x 400 and the encoder wants even sizes" is found before anything heavy loads. `memory`
-gives the bytes of the device that a call takes beside what it is lent; None if it cannot tell.
+(their `part_facts`); the values of a variadic input are told apart by `facts_of_each`. It gives what follows for each
+output, and raises `FactError` for what the stage cannot take. So "this edge carries frames of 250 x 400 and the encoder
+wants even sizes" is found before anything heavy loads. `memory` gives the bytes of the device that a call takes beside
+what it is lent; None if it cannot tell.
 
 A value that is there tells its own facts, if its class has a property `facts`, by the same names::
 
@@ -18,11 +19,15 @@ A value that is there tells its own facts, if its class has a property `facts`, 
     def facts(self) -> Facts:
         return {"height": self.height, "width": self.width}
 
+A number, a text or a truth value that a run is given, or that is a constant, is its own fact, `value`: a stage that
+reads the file at a path can look at it before the run, and raise its own error.
+
 So the conformance suite (`stagegraph.testing`) can hold what a stage foretells against what it makes.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -30,6 +35,10 @@ from stagegraph.errors import Fault
 
 #: What is known of a value: names that its type explains -> plain values. Nothing is known of what is not there.
 Facts = Mapping[str, Any]
+
+
+#: The name of the fact that a plain value is.
+VALUE = "value"
 
 
 class FactError(ValueError):
@@ -61,10 +70,31 @@ def facts_of(stage: Any, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
     return known
 
 
+def facts_of_each(inputs: Mapping[str, Facts], argument: str) -> list[Facts]:
+    """What is known of each value of a variadic input, in the order of its wires.
+
+    Nothing, {}, is known of a value that may be left out because what makes it may be skipped.
+
+    Args:
+        inputs: what a stage's `facts` is given; the values come by names such as `frames[0]`, which `FactError` takes
+            for its port too.
+        argument: the name of the input.
+    """
+    names = (f"{argument}[{number}]" for number in itertools.count())
+    return [inputs[name] for name in itertools.takewhile(inputs.__contains__, names)]
+
+
 def facts_of_value(value: Any) -> Facts | None:
     """What a value that is there tells of itself; None if its class has no `facts`."""
     told: Facts | None = getattr(value, "facts", None) if hasattr(type(value), "facts") else None
     return told
+
+
+def facts_of_given(value: Any) -> Facts:
+    """What is known of a value that is there before the run."""
+    if value is None or isinstance(value, str | int | float):
+        return {VALUE: value}
+    return facts_of_value(value) or {}
 
 
 def memory_of(stage: Any, inputs: Mapping[str, Facts]) -> int | None:

@@ -9,6 +9,8 @@
     nodes:      {text: {stage: ltx2.text_encoding, inputs: {prompt: inputs.prompt}}}
     outputs:    {text: text.output}
 
+A graph that runs again and again says what an input takes from the run before: `carry: {past: outputs.future}`.
+
 Wires are written at the consuming end: `node.port`, `node` alone if it has one output, or `inputs.name`.
 """
 
@@ -76,7 +78,7 @@ class NodeDecl:
         inputs: what feeds each input: a wire, a constant, or a list of them for a variadic input.
         components: needed only where several components of the graph provide what the stage is lent: argument -> name.
             Of a graph: component in it -> component of this graph to use in its place.
-        when: whether the node runs: true, false, or a wire of type bool.
+        when: whether the node runs: true, false, or a wire: a bool, or what may be None, for whether it is there.
         map: inputs that are fed lists; the stage runs for each item, and its outputs are lists.
         timeout: seconds after which a call has failed.
         retry: how often the stage is called when it fails with an error that may pass.
@@ -104,6 +106,7 @@ class NodeDecl:
 class Manifest:
     """A graph as written.
 
+    `carry` says which inputs take the value that an output had in the run before, in a session: {input: outputs.name}.
     `document` is the text that it was read from, `overrides` the settings laid over it; both serve messages and
     faithful rewriting and do not count in comparisons.
     """
@@ -115,6 +118,7 @@ class Manifest:
     components: dict[str, ComponentDecl] = attrs.field(factory=dict)
     nodes: dict[str, NodeDecl]
     outputs: dict[str, str] = attrs.field(factory=dict)
+    carry: dict[str, str] = attrs.field(factory=dict)
     document: Document | None = attrs.field(default=None, init=False, eq=False, repr=False)
     overrides: tuple[DataPath, ...] = attrs.field(default=(), init=False, eq=False, repr=False)
 

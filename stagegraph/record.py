@@ -106,6 +106,14 @@ class Recorder:
     device_peak_bytes: dict[str, int] = attrs.field(factory=dict)
     _known_versions: dict[frozenset[str], dict[str, str]] = attrs.field(factory=dict, init=False, repr=False)
 
+    def take(self, name: str, value: Any) -> None:
+        """Note the value of an input that has come while the run goes on."""
+        if _is_kept(value):
+            self.inputs[name] = copy.deepcopy(value)
+        else:
+            self.inputs[name] = summary(value)
+            self.described |= {name}
+
     def record(self, node: str = "") -> RunRecord:
         """The record so far.
 
@@ -149,6 +157,7 @@ class Recorder:
             components={name: graph.components[name] for name in graph.components if name in graph.with_held(lent)},
             nodes=nodes,
             outputs={name: ref for name, ref in outputs.items() if name in graph.outputs},
+            carry={},
         )
         return part, tuple(outputs)
 

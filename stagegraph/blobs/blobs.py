@@ -14,10 +14,11 @@ from typing import Any, Final, TypeGuard
 
 import attrs
 
-from stagegraph.blobs.shelves import Chunk, FolderShelf, MemoryShelf, Shelf
+from stagegraph.blobs.shelves import FolderShelf, MemoryShelf, Shelf
 from stagegraph.continuation import BLOB_ID, refusal
 from stagegraph.errors import Fault, StoreError
 from stagegraph.serde import describe
+from stagegraph.tensorfile import Chunk
 
 #: Seconds for which a blob is kept after it was last put.
 TTL: Final = 86400.0

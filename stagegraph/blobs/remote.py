@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from stagegraph.blobs.shelves import Chunk
 from stagegraph.errors import Fault, MissingError, StoreError
+from stagegraph.tensorfile import Chunk
 
 
 class RemoteShelf:

@@ -13,9 +13,9 @@ from io import FileIO
 from pathlib import Path
 from typing import Final, Protocol
 
+from stagegraph.durable import sync_folder, write
 from stagegraph.store.failures import told
-
-Chunk = bytes | bytearray | memoryview
+from stagegraph.tensorfile import Chunk
 
 #: Seconds after which a draft that nobody finished is taken for the remains of a process that died.
 DRAFT_AGE: Final = 3600.0
@@ -160,7 +160,7 @@ class FolderShelf:
             try:
                 with file:
                     for chunk in chunks:
-                        _write(file.fileno(), chunk)
+                        write(file.fileno(), chunk)
                     os.fsync(file.fileno())
                 yield draft, home / name
                 _sync(home)
@@ -191,12 +191,6 @@ def _read(descriptor: int, size: int) -> bytes:
     return bytes(view[:done])
 
 
-def _write(descriptor: int, chunk: Chunk) -> None:
-    view = memoryview(chunk).cast("B")
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
 def _files(home: Path) -> Iterator[tuple[Path, int, float]]:
     """Every file in a folder, its size, and the seconds since it was written."""
     with contextlib.suppress(FileNotFoundError):
@@ -207,11 +201,5 @@ def _files(home: Path) -> Iterator[tuple[Path, int, float]]:
 
 
 def _sync(folder: Path) -> None:
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:  # removed with what was in it
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with contextlib.suppress(FileNotFoundError):  # removed with what was in it
+        sync_folder(folder)

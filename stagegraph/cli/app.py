@@ -20,6 +20,7 @@ from stagegraph.cli.rerun import rerun
 from stagegraph.cli.run import resume, run
 from stagegraph.cli.runs import diff, explain, gc, runs, show
 from stagegraph.cli.schema import migrate, schema
+from stagegraph.cli.session import session
 from stagegraph.cli.strip import strip
 from stagegraph.cli.workspace import Workspace
 from stagegraph.errors import Fault, StagegraphError
@@ -62,6 +63,7 @@ COMMANDS = (
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(plugins, name="plugins")
+app.add_typer(session, name="session")
 
 
 def _version(wanted: bool) -> None:

@@ -80,9 +80,9 @@ def _show(spec: StageSpec, registry: Registry, json: bool) -> None:
 
 
 def _stage_dict(spec: StageSpec, registry: Registry) -> dict[str, Any]:
-    def port(name: str, type_: Any, default: Any = REQUIRED) -> dict[str, str]:
+    def port(name: str, type_: Any, default: Any = REQUIRED, variadic: bool = False) -> dict[str, str]:
         told = {} if default is REQUIRED else {"default": f"= {default!r}"}
-        return {"name": name, "type": type_name(type_), **told}
+        return {"name": name, "type": f"{type_name(type_)}{'*' if variadic else ''}", **told}
 
     origin = registry.origins.get(spec.id)
     return {
@@ -90,7 +90,7 @@ def _stage_dict(spec: StageSpec, registry: Registry) -> dict[str, Any]:
         "version": spec.version,
         "plugin": str(origin) if origin is not None else "",
         "summary": spec.summary,
-        "inputs": [port(p.name, p.type, p.default) for p in spec.inputs.values()],
+        "inputs": [port(p.name, p.type, p.default, p.variadic) for p in spec.inputs.values()],
         "outputs": [port(p.name, p.type) for p in spec.outputs.values()],
         "lent": [port(lent.name, lent.type) for lent in spec.lent.values()],
         "params": [_param(field) for field in spec.params.values()],

@@ -118,7 +118,7 @@ def execute(
         return
     call = threads.run if manner.parallel else serial.run
     try:
-        with leading(plan.graph), _shown(manner) as show:
+        with leading(plan.graph), shown(manner) as show:
             finished = call(plan, inputs, given=given, on_event=show, directory=folder, caching=caching)
     except KeyboardInterrupt:  # before the first step, where no executor catches it
         cancelled = Cancelled(Fault("cancelled", "the run was interrupted"))
@@ -164,7 +164,8 @@ def _tell(finished: Run, folder: Path | None, manner: Manner) -> None:
         output.say(str(value) if len(results) == 1 else f"{name}: {value}")
 
 
-def _shown(manner: Manner) -> AbstractContextManager[Listener]:
+def shown(manner: Manner) -> AbstractContextManager[Listener]:
+    """What shows the events of runs, as a command was asked to."""
     if manner.json:
         return nullcontext(_print_event)
     if manner.quiet:

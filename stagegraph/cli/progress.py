@@ -43,7 +43,7 @@ class Lines:
 
 
 class Bars:
-    """A bar for each node, with its own steps where the stage tells them."""
+    """A bar for each node, with its own steps where the stage tells them; those of a run go when the next has ended."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -55,8 +55,8 @@ class Bars:
             TextColumn("[dim]{task.fields[note]}[/]"),
             console=console,
         )
-        self._tasks: dict[str, TaskID] = {}
-        self._loading = ""
+        self._tasks: dict[tuple[str, str], TaskID] = {}
+        self._ended = ""
 
     def __enter__(self) -> Bars:
         self._progress.start()
@@ -70,31 +70,41 @@ class Bars:
     def __call__(self, event: Event) -> None:
         match event:
             case events.ComponentLoading():
-                self._tasks["load"] = self._progress.add_task(f"load {event.component}.{event.part}", total=1, note="")
+                task = self._progress.add_task(f"load {event.component}.{event.part}", total=1, note="")
+                self._tasks[event.run, ""] = task
             case events.ComponentLoaded():
-                self._progress.update(self._tasks["load"], completed=1)
-            case events.NodeStarted() if event.node not in self._tasks:  # it starts again when it is tried again
-                self._tasks[event.node] = self._progress.add_task(f"[bold]{event.node}[/]", total=1, note=event.stage)
+                self._progress.update(self._tasks[event.run, ""], completed=1)
+            case events.NodeStarted() if (
+                event.run,
+                event.node,
+            ) not in self._tasks:  # it starts again when it is tried again
+                task = self._progress.add_task(f"[bold]{event.node}[/]", total=1, note=event.stage)
+                self._tasks[event.run, event.node] = task
             case events.NodeProgress():
-                task = self._tasks[event.node]
+                task = self._tasks[event.run, event.node]
                 self._progress.update(task, total=event.total, completed=event.done)
                 if event.message:
                     self._progress.update(task, note=event.message)
             case events.NodeRetried():
-                self._progress.update(self._tasks[event.node], note=_retry(event))
+                self._progress.update(self._tasks[event.run, event.node], note=_retry(event))
             case events.NodeReused():
-                self._line(event.node, "reused")
+                self._line(event, "reused")
             case events.NodeSkipped():
-                self._line(event.node, f"skipped: {event.why}")
+                self._line(event, f"skipped: {event.why}")
             case events.CacheWarning():
                 warn(*event.faults)  # rich shows above its bars what goes to stderr meanwhile
             case events.NodeFinished():
-                task = self._tasks[event.node]
+                task = self._tasks[event.run, event.node]
                 total = self._progress.tasks[self._progress.task_ids.index(task)].total
                 self._progress.update(task, completed=total)
+            case events.RunFinished():
+                for key in [key for key in self._tasks if key[0] == self._ended]:
+                    self._progress.remove_task(self._tasks.pop(key))
+                self._ended = event.run
 
-    def _line(self, node: str, note: str) -> None:
-        self._progress.add_task(f"[bold]{node}[/]", total=1, completed=1, note=note)
+    def _line(self, event: events.NodeReused | events.NodeSkipped, note: str) -> None:
+        task = self._progress.add_task(f"[bold]{event.node}[/]", total=1, completed=1, note=note)
+        self._tasks[event.run, event.node] = task
 
 
 def _retry(event: events.NodeRetried) -> str:

@@ -102,11 +102,16 @@ def resume(
 
 def swept(graph: Graph, words: Mapping[str, Text]) -> tuple[Graph, dict[str, Any]]:
     """The graph, copied for inputs that are given several values, and the values of the others."""
+    several, rest = swept_values(graph, words)
+    return (sweep(graph, several) if several else graph), rest
+
+
+def swept_values(graph: Graph, words: Mapping[str, Text]) -> tuple[dict[str, list[Any]], dict[str, Text]]:
+    """The values of inputs that are given several, and the texts of the others."""
     several = sweeps(words, graph.inputs)
-    if several:
-        graph = sweep(graph, {name: read_values(graph.inputs[name], each) for name, each in several.items()})
+    read = {name: read_values(graph.inputs[name], each) for name, each in several.items()}
     rest = {name: text for name, text in words.items() if name not in several}
-    return graph, {name: yaml.typed(text[1:]) if text.startswith("@@") else text for name, text in rest.items()}
+    return read, {name: yaml.typed(text[1:]) if text.startswith("@@") else text for name, text in rest.items()}
 
 
 def writing_to(graph: Graph, node: str, path: Path, settings: Mapping[str, Text]) -> Graph:

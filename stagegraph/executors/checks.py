@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from stagegraph.errors import ComponentError, Fault, GraphError, InputError, StagegraphError, suggest
@@ -14,9 +14,15 @@ from stagegraph.serde import StructureError, Text, describe, structure
 
 
 def check(
-    plan: Plan, inputs: Mapping[str, Any], given: Mapping[str, Any] | None
+    plan: Plan, inputs: Mapping[str, Any], given: Mapping[str, Any] | None, *, late: Collection[str] = ()
 ) -> tuple[dict[str, Any], dict[int, Any]]:
     """Look at everything that can be known to be wrong before a run: what it is given, and what the plan needs.
+
+    Args:
+        plan: what will run.
+        inputs: by name.
+        given: what the caller brings in place of running nodes.
+        late: inputs whose values come later.
 
     Returns:
         The values of the graph's inputs by name, and of the slots that the caller fills.
@@ -30,7 +36,7 @@ def check(
     values: dict[str, Any] = {}
     brought: dict[int, Any] = {}
     try:
-        values = check_inputs(plan, inputs)
+        values = check_inputs(plan, inputs, late)
     except InputError as error:
         errors.append(error)
     try:
@@ -38,7 +44,7 @@ def check(
     except InputError as error:
         errors.append(error)
     try:
-        preflight(plan)
+        preflight(plan, values)
     except (GraphError, ComponentError) as error:
         errors.append(error)
     if errors:
@@ -46,8 +52,8 @@ def check(
     return values, brought
 
 
-def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The value of every input of the graph: given, read from `Text`, or its default.
+def check_inputs(plan: Plan, inputs: Mapping[str, Any], late: Collection[str] = ()) -> dict[str, Any]:
+    """The value of every input of the graph that does not come late: given, read from `Text`, or its default.
 
     Raises:
         InputError: with every fault.
@@ -60,6 +66,8 @@ def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
     ]
     values = {}
     for name, input in declared.items():
+        if name not in inputs and name in late:
+            continue
         if name not in inputs:
             if not input.required:
                 values[name] = input.default
@@ -71,6 +79,19 @@ def check_inputs(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
     if faults:
         raise InputError(*faults)
     return values
+
+
+def checked(input: Input, value: Any) -> Any:
+    """The value of one input of a graph.
+
+    Raises:
+        InputError: it is of the wrong type.
+    """
+    faults: list[Fault] = []
+    value = _value(f"input {input.name}", input.type, value, faults)
+    if faults:
+        raise InputError(*faults)
+    return value
 
 
 def read_values(input: Input, values: Iterable[Any]) -> list[Any]:

@@ -6,7 +6,7 @@ import functools
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +19,7 @@ from stagegraph.errors import Cancelled, Fault, StageError, StagegraphError, Sto
 from stagegraph.events import Event, Listener
 from stagegraph.executors import calls
 from stagegraph.executors.calls import Arguments
+from stagegraph.executors.checks import checked
 from stagegraph.executors.lending import Lending
 from stagegraph.executors.meter import meter
 from stagegraph.executors.result import Outputs, Run
@@ -101,7 +102,7 @@ class Running:
         self._restarts = 0
         self._pool = pool
         self._directory = directory
-        self._inputs = inputs
+        self._inputs = dict(inputs)
         self._given = given
         self._meter = meter()
         self._begin = time.perf_counter()
@@ -115,7 +116,7 @@ class Running:
         plan = self.plan
         self._values: list[Any] = [_ABSENT] * len(plan.slots)
         for name, slot in plan.inputs.items():
-            self._values[slot] = self._inputs.get(name)
+            self._values[slot] = self._inputs.get(name, _ABSENT)
         for slot, value in (*plan.constants.items(), *self._given.items()):
             self._values[slot] = value
         self._readers = list(plan.readers)
@@ -188,6 +189,27 @@ class Running:
         skipped = {name: value.why for name, value in values.items() if isinstance(value, _Skipped)}
         made = {name: value for name, value in values.items() if name not in skipped and value is not _ABSENT}
         return Run(self.id, Outputs(made, skipped), self.recorder)
+
+    # Inputs that come while it runs
+
+    def awaited(self, names: Iterable[str]) -> dict[str, int]:
+        """Which of these inputs have not come although a step reads them, and the slots of their values."""
+        slots = self.plan.inputs
+        return {name: slots[name] for name in names if name in slots and name not in self._inputs}
+
+    def fill(self, name: str, value: Any) -> None:
+        """Take the value of an input.
+
+        Raises:
+            InputError: it is of the wrong type.
+        """
+        value = self._inputs[name] = checked(self.plan.graph.inputs[name], value)
+        self.recorder.take(name, value)
+        slot = self.plan.inputs.get(name)
+        if slot is not None:
+            self._values[slot] = value
+            if self._cache is not None:
+                self._identities[slot] = self._cache.input_key(value)
 
     # One step
 
@@ -345,8 +367,9 @@ class Running:
             condition = self._values[step.when]
             if isinstance(condition, _Skipped):
                 return condition.why
-            if not condition:
-                return f"{step.node.when} is false" if isinstance(step.node.when, Ref) else "its condition is false"
+            if condition is None or condition is False:
+                told = "None" if condition is None else "false"
+                return f"{step.node.when} is {told}" if isinstance(step.node.when, Ref) else "its condition is false"
         for argument, slot in step.reads:
             value = self._values[slot]
             if type(value) is _Skipped and step.node.spec.inputs[argument].required:

@@ -9,10 +9,11 @@ from stagegraph.graph.drafts import Draft, Drafts, to_drafts, to_manifest
 from stagegraph.graph.embed import embed, wrong_wires
 from stagegraph.graph.faults import in_order
 from stagegraph.graph.read import build, read, tried
-from stagegraph.graph.values import INPUTS, Constant, Graph, Input, Node, PartRef, Ref, Source
+from stagegraph.graph.values import INPUTS, OUTPUTS, Constant, Graph, Input, Node, PartRef, Ref, Source
 
 __all__ = [
     "INPUTS",
+    "OUTPUTS",
     "Attempt",
     "Constant",
     "Draft",

@@ -11,7 +11,7 @@ from stagegraph import manifest as manifests
 from stagegraph.attempts import Retry
 from stagegraph.components import Residency, component_spec_of, held_by
 from stagegraph.errors import Fault, GraphError, Location
-from stagegraph.graph.values import Graph, Input, Ref, Source, name_of
+from stagegraph.graph.values import OUTPUTS, Graph, Input, Ref, Source, name_of
 from stagegraph.manifest import ComponentDecl, InputDecl, Manifest, NodeDecl, Value
 from stagegraph.ports import type_name
 from stagegraph.serde import Path, unstructure
@@ -58,6 +58,7 @@ class Drafts:
     """A whole graph before it is bound.
 
     Attributes:
+        carry: input -> `outputs.name`, whose value it takes in the next run of a session.
         subgraphs: for each embedded graph, what its outputs refer to.
         places: where parts of the components of embedded graphs were written, by component.
         lost: what could not be made, by its path, and the references that it was fed.
@@ -70,6 +71,7 @@ class Drafts:
     components: dict[str, Any] = attrs.field(factory=dict)
     nodes: dict[str, Draft] = attrs.field(factory=dict)
     outputs: dict[str, str] = attrs.field(factory=dict)
+    carry: dict[str, str] = attrs.field(factory=dict)
     subgraphs: dict[str, dict[str, str]] = attrs.field(factory=dict)
     residency: dict[str, Residency | Mapping[str, Residency]] = attrs.field(factory=dict)
     places: dict[str, Place] = attrs.field(factory=dict, eq=False, repr=False)
@@ -135,6 +137,7 @@ def to_manifest(drafts: Drafts, *, with_defaults: bool = False) -> Manifest:
             for name, draft in drafts.nodes.items()
         },
         outputs={name: _written(drafts, ref) for name, ref in drafts.outputs.items()},
+        carry=dict(drafts.carry),
     )
 
 
@@ -162,6 +165,7 @@ def to_drafts(graph: Graph) -> Drafts:
         dict(graph.components),
         nodes,
         outputs,
+        carry={name: f"{OUTPUTS}.{output}" for name, output in graph.carry.items()},
         residency=dict(graph.residency),
     )
 

@@ -55,7 +55,7 @@ def read(manifest: Manifest, registry: Registry, _within: tuple[str, ...] = ()) 
         The drafts, and why the nodes and components are lost that could not be made.
     """
     reader = _Reader(manifest, registry, _within)
-    drafts = Drafts(manifest.name, manifest.description, outputs=dict(manifest.outputs))
+    drafts = Drafts(manifest.name, manifest.description, outputs=dict(manifest.outputs), carry=dict(manifest.carry))
     for name, declaration in manifest.inputs.items():
         drafts.inputs[name] = reader.input(name, declaration)
     for name, component in manifest.components.items():

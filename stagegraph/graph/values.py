@@ -19,6 +19,8 @@ from stagegraph.stages import StageSpec
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(?:/[A-Za-z_][A-Za-z0-9_-]*)*")
 #: The first word of a reference to a graph input; no node has this name.
 INPUTS: Final = "inputs"
+#: The first word of a reference to a graph output, in what is carried from one run to the next.
+OUTPUTS: Final = "outputs"
 
 
 def is_name(text: str) -> bool:
@@ -91,7 +93,7 @@ class Node:
     """A stage with its params, placed in a graph, wired and lent its components.
 
     Attributes:
-        when: a bool that decides whether the node runs at all.
+        when: decides whether the node runs at all: a bool, or what may be None, for whether it is there.
         map: inputs that take the items of a list, one call an item; every output is then a list.
         timeout: seconds after which a call has failed.
         retry: how often the stage is called when it fails with an error that may pass.
@@ -158,6 +160,7 @@ class Graph:
     Attributes:
         nodes: in an order in which every node comes after those that feed it.
         residency: component -> where its parts stay between uses, for all of them or by part; not said for the others.
+        carry: input -> the output whose value it takes in the next run of a session.
         locations: component -> where its params were written, for messages.
     """
 
@@ -168,6 +171,7 @@ class Graph:
     nodes: Mapping[str, Node]
     outputs: Mapping[str, Ref]
     residency: Mapping[str, Residency | Mapping[str, Residency]] = attrs.field(factory=dict)
+    carry: Mapping[str, str] = attrs.field(factory=dict)
     locations: Mapping[str, Location | None] = attrs.field(factory=dict, eq=False, repr=False)
 
     def residency_of(self, part: PartRef) -> Residency | None:

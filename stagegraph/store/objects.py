@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from stagegraph.durable import sync_folder, write
 from stagegraph.tensorfile import Chunk
 
 #: Seconds after which a draft that nobody finished is taken for the remains of a process that died.
@@ -44,7 +45,7 @@ class ObjectFiles:
         try:
             with draft.open("xb", buffering=0) as file:
                 for chunk in chunks:
-                    _write(file.fileno(), chunk)
+                    write(file.fileno(), chunk)
                 os.fsync(file.fileno())
         except BaseException:
             draft.unlink(missing_ok=True)
@@ -57,8 +58,8 @@ class ObjectFiles:
         if target.is_dir():
             self.quarantine(digest)
         draft.replace(target)
-        _sync_folder(target.parent)
-        _sync_folder(self._objects)
+        sync_folder(target.parent)
+        sync_folder(self._objects)
 
     def has(self, digest: str, size: int) -> bool:
         """Whether a regular file of this name and size is there; its content is looked at when it is read."""
@@ -139,17 +140,3 @@ def _read(path: Path, size: int) -> bytearray:
 def _opener(path: str, flags: int) -> int:
     # a symbolic link would lead out of the store, a FIFO would be waited for
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
-
-
-def _write(descriptor: int, chunk: Chunk) -> None:
-    view = memoryview(chunk).cast("B")
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -43,7 +43,7 @@ def run_stage(
         components: components whose parts are loaded for the arguments that `lent` does not have, found by type.
         directory: the run's folder; the current one by default.
         cancelled: whether somebody has asked the run to stop before the stage is called.
-        inputs: port -> value.
+        inputs: port -> value; a list of values for a variadic input.
 
     Raises:
         GraphError: an argument that nothing is lent for.
@@ -71,8 +71,17 @@ def call_stage(
         on_progress=lambda done, total, message: progress.append(NodeProgress("", context.node, done, total, message)),
         cancellation=cancellation,
     )
-    arguments = {**inputs, **lent, **({spec.context: context} if spec.context is not None else {})}
-    return Call(stage.run(**arguments), tuple(progress))
+    lent = {**lent, **({spec.context: context} if spec.context is not None else {})}
+    return Call(_called(stage, spec, inputs, lent), tuple(progress))
+
+
+def _called(stage: Any, spec: StageSpec, inputs: Mapping[str, Any], lent: Mapping[str, Any]) -> Any:
+    """Call `run`; what comes before a variadic input, whose values are a list, has to be given by position."""
+    if not spec.is_variadic:
+        return stage.run(**inputs, **lent)
+    before = [inputs.get(port.name, port.default) for port in spec.inputs.values() if not port.variadic]
+    rest = [value for port in spec.inputs.values() if port.variadic for value in inputs.get(port.name, ())]
+    return stage.run(*before, *rest, **lent)
 
 
 def node_name(spec: StageSpec) -> str:

@@ -16,7 +16,7 @@ from stagegraph.builder import Graph, load
 from stagegraph.errors import Cancelled, StagegraphError
 from stagegraph.plugins import Plugin, Plugins, entries, required_engine
 from stagegraph.pool import Pool
-from stagegraph.ports import holds, type_name
+from stagegraph.ports import Port, holds, list_of, type_name
 from stagegraph.record import summary
 from stagegraph.registry import Registry
 from stagegraph.rules import Rule, rule_of
@@ -220,12 +220,15 @@ class _ExampleClaims:
             name: graph.component(f"lent_{name}", fake_component({spec.lent[name].type: thing}))
             for name, thing in lent.items()
         }
-        wires: dict[str, Any] = {port: graph.input(f"input_{port}", spec.inputs[port].type) for port in inputs}
+        wires: dict[str, Any] = {}
+        for name, port, _ in _each(spec, inputs):
+            wire = graph.input(f"input_{name}", spec.inputs[port].type)
+            wires[port] = [*wires.get(port, []), wire] if spec.inputs[port].variadic else wire
         node = graph.add(self.example.stage, name=node_name(spec), components=chosen, **wires)
         for port in spec.outputs:
             graph.output(port, getattr(node, port))
         again, _ = self.example.made(self.pool)
-        run = graph.run(directory=Path(), **{f"input_{port}": value for port, value in again.items()})
+        run = graph.run(directory=Path(), **{f"input_{name}": value for name, _, value in _each(spec, again)})
         if not spec.outputs:
             return
         made = run[SINGLE] if spec.single else spec.returns(**run.outputs)
@@ -258,12 +261,26 @@ def _not_as_written(stage: Any, spec: StageSpec) -> Iterator[str]:
         yield f"{stage!r} is {again!r} after it was written and read again"
 
 
+def _each(spec: StageSpec, inputs: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """(name of a wire, port, value): one for each value of a variadic input."""
+    for port, value in inputs.items():
+        if spec.inputs[port].variadic:
+            yield from ((f"{port}_{number}", port, item) for number, item in enumerate(value))
+        else:
+            yield port, port, value
+
+
+def _declared(port: Port) -> Any:
+    """The type of what an example gives for an input."""
+    return list_of(port.type) if port.variadic else port.type
+
+
 def _wrong_inputs(spec: StageSpec, inputs: Mapping[str, Any]) -> Iterator[str]:
     for name, value in inputs.items():
         if name not in spec.inputs:
             yield f"the example gives {name}, but the inputs are: {', '.join(spec.inputs) or 'none'}"
-        elif not holds(spec.inputs[name].type, value):
-            yield f"the example gives {name} {summary(value)}, but it is {type_name(spec.inputs[name].type)}"
+        elif not holds(_declared(spec.inputs[name]), value):
+            yield f"the example gives {name} {summary(value)}, but it is {type_name(_declared(spec.inputs[name]))}"
     for port in spec.inputs.values():
         if port.required and port.name not in inputs:
             yield f"the example does not give the input {port}"

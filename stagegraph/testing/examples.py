@@ -25,7 +25,8 @@ class Example:
 
     Attributes:
         stage: an instance, or a function that is a stage.
-        inputs: port -> value; or a function that makes them, called for each run, in an empty current folder.
+        inputs: port -> value, a list of values for a variadic input; or a function that makes them, called for each
+            run, in an empty current folder.
         lent: argument -> what it is lent; or a function that gives that.
         components: where the parts are loaded from that `lent` does not have.
         equal: whether two results are equal; by default every bit counts, in arrays and tensors too.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,10 @@ def untrue(example: Example, inputs: Mapping[str, Any], result: Any) -> Iterator
     """
     known = {**_of_values(example, inputs), **_of_parts(example)}
     made = _outputs(example.spec, result)
-    less = ({port: facts for port, facts in known.items() if port != left_out} for left_out in known)
     seen = set()
-    for told in (known, {}, *less):
-        what = f"with what is known of {', '.join(told)}" if told else "with nothing known"
+    for told in (known, _without(known, known), *(_without(known, [port]) for port in known)):
+        named = [port for port, facts in told.items() if facts]
+        what = f"with what is known of {', '.join(named)}" if named else "with nothing known"
         try:
             foretold = facts_of(example.stage, told)
         except FactError as error:
@@ -58,8 +58,20 @@ def untrue(example: Example, inputs: Mapping[str, Any], result: Any) -> Iterator
 
 
 def _of_values(example: Example, values: Mapping[str, Any]) -> dict[str, Facts]:
-    told = {port: _told(example, port, value) for port, value in values.items()}
+    told: dict[str, Facts | None] = {}
+    for port, value in values.items():
+        if example.spec.inputs[port].variadic:
+            told |= {f"{port}[{number}]": _told(example, port, item) or {} for number, item in enumerate(value)}
+        else:
+            told[port] = _told(example, port, value)
     return {port: facts for port, facts in told.items() if facts is not None}
+
+
+def _without(known: Mapping[str, Facts], ports: Iterable[str]) -> dict[str, Facts]:
+    """As if nothing were known of some; that there is a value of a variadic input is always known."""
+    hidden = set(ports)
+    shown = {port: {} if port in hidden else facts for port, facts in known.items()}
+    return {port: facts for port, facts in shown.items() if port not in hidden or port.endswith("]")}
 
 
 def _of_parts(example: Example) -> dict[str, Facts]:

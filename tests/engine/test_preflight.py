@@ -12,7 +12,7 @@ from stagegraph import manifest as manifests
 from stagegraph import plan as plans
 from stagegraph.errors import ComponentError, Fault, GraphError, InputError, PlanError
 from stagegraph.executors import serial, threads
-from stagegraph.facts import FactError, Facts
+from stagegraph.facts import FactError, Facts, facts_of_each
 from stagegraph.graph import Ref, build
 from stagegraph.preflight import examine, facts, preflight
 from stagegraph.registry import Registry
@@ -104,7 +104,25 @@ def following(value: int) -> int:
     return value + 1
 
 
-REGISTRY = Registry.of(Size, Half, Save, following, Model)
+@sg.stage("flight.join", version=1)
+class Join:
+    """Join texts."""
+
+    def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
+        """The sum of the widths, none of which may be above 64."""
+        widths = [part.get("width") for part in facts_of_each(inputs, "texts")]
+        for number, width in enumerate(widths):
+            if width is not None and width > 64:
+                raise FactError(f"text {number} is {width} wide", port=f"texts[{number}]", why="at most 64")
+        known = [width for width in widths if width is not None]
+        return {"output": {"width": sum(known)} if len(known) == len(widths) else {}}
+
+    def run(self, *texts: str) -> str:
+        """Join them."""
+        return "".join(texts)
+
+
+REGISTRY = Registry.of(Size, Half, Save, Join, following, Model)
 
 MANIFEST = """\
 stagegraph: 1
@@ -353,3 +371,49 @@ def test_a_path_that_no_file_can_have_is_told(path: str) -> None:
     with pytest.raises(GraphError) as error:
         preflight(g.plan())
     assert [fault.code for fault in error.value.faults] == ["unwritable"]
+
+
+JOINED = """\
+stagegraph: 1
+name: joined
+inputs: {both: {type: bool, default: true}}
+nodes:
+  one: {stage: flight.size, params: {width: 3}}
+  two: {stage: flight.size, params: {width: 64}}
+  joined: {stage: flight.join, inputs: {texts: [two, one, two]}}
+outputs: {text: joined}
+"""
+
+
+def test_the_values_of_a_variadic_input_are_told_apart() -> None:
+    """In the order of the wires, the same one twice if it is wired twice."""
+    assert facts(planned(JOINED))[Ref("joined", "output")] == {"width": 131}
+    single = JOINED.replace("[two, one, two]", "one")
+    assert facts(planned(single))[Ref("joined", "output")] == {"width": 3}
+    constant = JOINED.replace("[two, one, two]", "[two, {value: abc}]")
+    assert facts(planned(constant))[Ref("joined", "output")] == {}
+
+
+@pytest.mark.parametrize("line", ["two: {", "one: {"])
+def test_nothing_is_known_of_what_may_be_left_out(line: str) -> None:
+    """A node with a condition: then the length of the whole is not known."""
+    text = JOINED.replace(line, f"{line}when: inputs.both, ")
+    assert facts(planned(text))[Ref("joined", "output")] == {}
+
+
+def test_what_follows_from_what_may_be_skipped_may_be_left_out_too() -> None:
+    """Behind another node."""
+    text = JOINED.replace("one: {", "one: {when: inputs.both, ").replace("[two, one, two]", "[two, three]")
+    text = text.replace("nodes:", "nodes:\n  three: {stage: flight.join, inputs: {texts: one}}")
+    # a variadic input needs nothing: this node runs, and joins nothing
+    assert facts(planned(text))[Ref("joined", "output")] == {}
+
+
+def test_a_fault_names_the_wire_of_a_variadic_input() -> None:
+    """Its place, and what feeds it."""
+    text = JOINED.replace("width: 64", "width: 65").replace("[two, one, two]", "[one, two]")
+    with pytest.raises(GraphError) as error:
+        preflight(planned(text))
+    assert str(error.value) == (
+        "m.yaml:7:3: error[fact_mismatch]: joined (flight.join): text 1 is 65 wide (from two.output)\n  why: at most 64"
+    )

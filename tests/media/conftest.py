@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -12,6 +15,8 @@ from numpy.typing import NDArray
 
 from stagegraph_media.values import Frames, Waveform
 
+MemoryPeak = Callable[[int], AbstractContextManager[None]]
+EncodeSound = Callable[..., Path]
 MakeFrames = Callable[..., Frames]
 MakeSound = Callable[..., Waveform]
 EncodePicture = Callable[..., bytes]
@@ -55,3 +60,47 @@ def encode_picture() -> EncodePicture:
         return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
 
     return encode
+
+
+@pytest.fixture
+def encode_sound() -> EncodeSound:
+    """A sound file as another program might write it."""
+
+    def encode(
+        path: Path, sound: Waveform, codec: str, sample_format: str, muxer: str | None = None, **options: str
+    ) -> Path:
+        layout = {1: "mono", 2: "stereo"}.get(sound.num_channels, f"{sound.num_channels} channels")
+        with av.open(str(path), "w", format=muxer, container_options=options) as container:
+            track = container.add_stream(codec, rate=sound.sample_rate)
+            assert isinstance(track, av.AudioStream)
+            track.codec_context.format, track.codec_context.layout = sample_format, layout
+            piece = av.AudioFrame.from_ndarray(sound.samples.copy(), format="fltp", layout=layout)
+            piece.sample_rate, piece.pts, piece.time_base = sound.sample_rate, 0, Fraction(1, sound.sample_rate)
+            container.mux(track.encode(piece))
+            container.mux(track.encode(None))
+        return path
+
+    return encode
+
+
+@pytest.fixture
+def memory_below() -> MemoryPeak:
+    """A block that may take so many bytes of memory more than there is in use before; looked at where Linux tells."""
+    peak, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+
+    def kibibytes(name: str) -> int:
+        found = re.search(rf"{name}:\s+(\d+)", status.read_text())
+        assert found
+        return int(found[1])
+
+    @contextmanager
+    def below(most: int) -> Iterator[None]:
+        if not peak.exists():
+            yield
+            return
+        peak.write_text("5")  # forget the peak so far
+        before = kibibytes("VmRSS")
+        yield
+        assert (kibibytes("VmHWM") - before) * 1024 < most
+
+    return below

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import av
 import numpy as np
 
 from stagegraph.testing import Example, conformance
+from stagegraph_media.audio import write_audio
+from stagegraph_media.audio_stages import ReadAudio, WriteAudio
+from stagegraph_media.editing_stages import ConcatFrames, ConcatWaveforms, Trim, TrimWaveform
+from stagegraph_media.image_stages import ContactSheet, WriteImage
+from stagegraph_media.png import write_image
 from stagegraph_media.stages import ReadImage, ReadVideo, WriteVideo
-from stagegraph_media.values import Frames, Waveform
+from stagegraph_media.values import Frames, Image, Waveform
 from stagegraph_media.writing import write_video
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 16, 24, 3), np.uint8)
@@ -28,12 +32,23 @@ def a_video() -> dict[str, Any]:
 
 def an_image() -> dict[str, Any]:
     """A file in the current folder."""
-    with av.open("picture.png", "w", format="image2") as file:
-        stream = file.add_stream("png", rate=1)
-        stream.height, stream.width, stream.pix_fmt = 16, 24, "rgb24"
-        file.mux(stream.encode(av.VideoFrame.from_ndarray(PIXELS[0], format="rgb24")))
-        file.mux(stream.encode(None))
-    return {"path": "picture.png"}
+    return {"path": str(write_image("picture.png", Image(PIXELS[0])))}
+
+
+def a_sound() -> dict[str, Any]:
+    """A file in the current folder."""
+    return {"path": str(write_audio("sound.flac", Waveform(SAMPLES, 24000)))}
+
+
+def several(name: str) -> Any:
+    """Frames or sounds to be joined."""
+    return lambda: {f"{name.removesuffix('s')}s": [frames_and_sound()[name]] * 3}
+
+
+def only(*names: str) -> Any:
+    """Frames, the sound, or an image."""
+    made = {**frames_and_sound(), "image": Image(PIXELS[0])}
+    return lambda: {name: made[name] for name in names}
 
 
 test_conformance = conformance(
@@ -41,7 +56,19 @@ test_conformance = conformance(
     examples=[
         Example(ReadVideo(max_frames=10), inputs=a_video),
         Example(ReadImage(max_megapixels=1.0), inputs=an_image),
+        Example(ReadAudio(), inputs=a_sound, quick=True),
+        Example(ReadAudio(start=0.1, duration=0.05, max_seconds=1.0), inputs=a_video, quick=True, name="part"),
         Example(WriteVideo(crf=30, preset="ultrafast"), inputs=frames_and_sound, name="in-the-folder-of-the-run"),
         Example(WriteVideo(path="new/fox.mp4", embed_record=False), inputs=frames_and_sound, name="at-a-path"),
+        Example(WriteAudio(), inputs=only("waveform"), name="in-the-folder-of-the-run"),
+        Example(WriteAudio(path="new/fox.flac", bits=16, clip=True), inputs=only("waveform"), name="at-a-path"),
+        Example(WriteImage(), inputs=only("image"), name="in-the-folder-of-the-run"),
+        Example(WriteImage(path="new/fox.png"), inputs=only("image"), name="at-a-path"),
+        Example(Trim(start=1, end=-1, unit="frames", pad_sound=True), inputs=frames_and_sound),
+        Example(Trim(end=0.1), inputs=only("frames"), name="silent"),
+        Example(TrimWaveform(start=0.1, end=-0.1), inputs=only("waveform")),
+        Example(ConcatFrames(), inputs=several("frames")),
+        Example(ConcatWaveforms(), inputs=several("waveform")),
+        Example(ContactSheet(count=3, columns=2, width=320), inputs=frames_and_sound),
     ],
 )

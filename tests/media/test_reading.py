@@ -292,7 +292,7 @@ def test_playlists_and_texts_are_not_videos(tmp_path: Path, content: bytes) -> N
     path.write_bytes(content)
     assert str(refusal(path)) == (
         f"{path}: error[media.unknown_format]: the first bytes are those of no format that is read here\n"
-        "  why: mp4, mov, mkv and webm are read as video; png, jpeg and webp as images"
+        "  why: mp4, mov, mkv and webm are read as video; wav, flac, mp3 and ogg as sound; png, jpeg and webp as images"
     )
 
 

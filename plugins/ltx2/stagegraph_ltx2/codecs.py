@@ -11,8 +11,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 from stagegraph.artifacts import Codec
-from stagegraph.errors import ArtifactError, Fault
+from stagegraph.errors import ArtifactError, ContinuationError, Fault
 from stagegraph.tensorfile import Array, Chunk, Slot, pack, unpack
+from stagegraph_ltx2 import continuation
+from stagegraph_ltx2.continuation import LTX2ContinuationState
 from stagegraph_ltx2.shapes import PixelShape
 from stagegraph_ltx2.values import AudioLatent, DenoisingProgress, LatentState, TextContext, TokenState, VideoLatent
 
@@ -26,6 +28,7 @@ _STATE: Final = "ltx2.latent_state/2"
 _PROGRESS: Final = "ltx2.denoising_progress/1"
 _VIDEO: Final = "ltx2.video_latent/1"
 _AUDIO: Final = "ltx2.audio_latent/1"
+_CONTINUATION: Final = "ltx2.continuation/1"
 
 _DTYPES: Final[Mapping[str, str]] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _TOKENS: Final = Slot.of("F32 F16 BF16", 3)
@@ -118,12 +121,31 @@ def _decode_audio(data: bytearray) -> AudioLatent:
     return AudioLatent(_tensor(arrays["latent"]))
 
 
+def _encode_continuation(state: LTX2ContinuationState) -> Iterable[Chunk]:
+    return [continuation.encode(state)]
+
+
+def _decode_continuation(data: bytearray) -> LTX2ContinuationState:
+    try:
+        return continuation.decode(bytes(data))
+    except ContinuationError as error:
+        raise _bad(_CONTINUATION, str(error.faults[0].what)) from None
+
+
 CODECS: Final = (
     Codec("ltx2.text_context", TextContext, 1, MEDIA_TYPE, _encode_text, _decode_text),
     Codec("ltx2.latent_state", LatentState, 2, MEDIA_TYPE, _encode_state, _decode_state),
     Codec("ltx2.denoising_progress", DenoisingProgress, 1, MEDIA_TYPE, _encode_progress, _decode_progress),
     Codec("ltx2.video_latent", VideoLatent, 1, MEDIA_TYPE, _encode_video, _decode_video),
     Codec("ltx2.audio_latent", AudioLatent, 1, MEDIA_TYPE, _encode_audio, _decode_audio),
+    Codec(
+        "ltx2.continuation",
+        LTX2ContinuationState,
+        1,
+        "application/json",
+        _encode_continuation,
+        _decode_continuation,
+    ),
 )
 
 

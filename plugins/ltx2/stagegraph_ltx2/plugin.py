@@ -29,6 +29,7 @@ def stagegraph_types() -> Mapping[str, type]:
         "ltx2.latent_state": values.LatentState,
         "ltx2.video_latent": values.VideoLatent,
         "ltx2.audio_latent": values.AudioLatent,
+        "ltx2.continuation": continuation.LTX2ContinuationState,
     }
 
 

@@ -15,6 +15,7 @@ from stagegraph.errors import RecordError, StagegraphError
 from stagegraph.registry import Registry
 from stagegraph.rerun import Recorded, manifest_of
 from stagegraph.writers import PATH
+from stagegraph_media.sheetcommand import contact_sheet
 
 if TYPE_CHECKING:
     from stagegraph_media.comparing import Compared, Stream
@@ -25,6 +26,9 @@ app = typer.Typer(no_args_is_help=True, help="Videos, sound and images.")
 @app.callback()
 def media() -> None:
     """Videos, sound and images."""
+
+
+app.command("contact-sheet")(contact_sheet)
 
 
 @app.command("compare")

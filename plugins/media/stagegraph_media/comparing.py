@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stagegraph_media import decoding
-from stagegraph_media.decoding import Memory, Pictures, Sound
+from stagegraph_media.decoding import Memory, Pictures
 from stagegraph_media.formats import IMAGE_DECODERS
 from stagegraph_media.reading import read_image
+from stagegraph_media.sound import Sound
 from stagegraph_media.sources import Limits, find
 from stagegraph_media.values import Waveform
 

@@ -1,13 +1,11 @@
-"""From an open video file to `Frames` and `Waveform`, within limits."""
+"""From an open media file to its streams, and to `Frames`, within limits; see `sound` for `Waveform`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import Any
 
-import attrs
 import av
 import numpy as np
 from av.audio.stream import AudioStream
@@ -16,10 +14,10 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from stagegraph_media.colour import Converter, UnsupportedColour, refuse_hdr
-from stagegraph_media.formats import DEMUXERS
+from stagegraph_media.formats import DEMUXERS, SOUND_DEMUXERS
 from stagegraph_media.sources import Limits, Source
 from stagegraph_media.turning import UnknownTurn, of_frame
-from stagegraph_media.values import MAX_CHANNELS, Frames, Waveform
+from stagegraph_media.values import Frames
 
 _VIDEO_CODECS = ("h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mjpeg", "prores", "ffv1")
 _AUDIO_CODECS = (
@@ -29,12 +27,6 @@ _AUDIO_CODECS = (
 )
 # Some decoders have other names than their codec
 _DECODERS = (*_VIDEO_CODECS, *_AUDIO_CODECS, "libdav1d", "mp3float", "libopus", "libvorbis", "libvpx", "libvpx-vp9")
-
-_FLOAT32_BYTES = 4
-# Timestamps of sound that are off by less are jitter, not a gap; in seconds
-_JITTER = Fraction(1, 20)
-# Encoders fill up their last block, and mp4 says where the sound really ends; more samples than a block are no filling
-_LONGEST_FILLING = 4096
 
 
 @contextmanager
@@ -53,11 +45,20 @@ def opened(source: Source, limits: Limits) -> Iterator[InputContainer]:
     """The file, its streams known, nothing decoded but what FFmpeg needs to describe them."""
     demuxer = DEMUXERS.get(source.format)
     if demuxer is None:
-        fix = "read it with media.read_image"
-        raise source.error("media.no_video", f"the file is a {source.format} image, not a video", fix=fix)
+        what, fix = f"a {source.format} image", "read it with media.read_image"
+        if source.format in SOUND_DEMUXERS:
+            what, fix = f"{source.format} sound", "read it with media.read_audio"
+        raise source.error("media.no_video", f"the file is {what}, not a video", fix=fix)
+    with demuxed(source, f"file:{source.path}", demuxer, limits) as container:
+        yield container
+
+
+@contextmanager
+def demuxed(source: Source, file: object, demuxer: str, limits: Limits) -> Iterator[InputContainer]:
+    """An address or an open file, by a demuxer, with decoders of the list only."""
     with guarded(source):
         container = av.open(
-            f"file:{source.path}",
+            file,
             "r",
             format=demuxer,
             container_options={"protocol_whitelist": "file", "codec_whitelist": ",".join(_DECODERS)},
@@ -71,14 +72,19 @@ def opened(source: Source, limits: Limits) -> Iterator[InputContainer]:
 def main_streams(source: Source, container: InputContainer) -> tuple[VideoStream, AudioStream | None]:
     """The video and the sound that a player would choose."""
     video = container.streams.best("video")
-    audio = container.streams.best("audio")
     if not isinstance(video, VideoStream):
         raise source.error("media.no_video", "the file has no video")
     _check_codec(source, video, "video", _VIDEO_CODECS)
+    return video, main_sound(source, container)
+
+
+def main_sound(source: Source, container: InputContainer) -> AudioStream | None:
+    """The sound that a player would choose; None if there is none."""
+    audio = container.streams.best("audio")
     if not isinstance(audio, AudioStream):
-        return video, None
+        return None
     _check_codec(source, audio, "sound", _AUDIO_CODECS)
-    return video, audio
+    return audio
 
 
 def codec_name(stream: VideoStream | AudioStream) -> str | None:
@@ -183,7 +189,7 @@ class Pictures:
         if self._shape not in (None, pixels.shape):
             raise self._source.error("media.unsupported", "the size of the pictures changes in the middle")
         self._shape = pixels.shape
-        self._times.append(_time(frame))
+        self._times.append(time_of(frame))
         return pixels
 
     def frames(self) -> Frames:
@@ -219,86 +225,6 @@ class Pictures:
             raise self._source.too_large(f"the video is {width}x{height}", f"{self._limits.frame_pixels} pixels")
 
 
-@attrs.frozen
-class _Piece:
-    """Sound `[c, s]` and its time in seconds, None if it follows the piece before."""
-
-    samples: NDArray[np.float32]
-    time: Fraction | None
-
-
-class Sound:
-    """Collects the sound of a video."""
-
-    def __init__(self, source: Source, stream: AudioStream, memory: Memory) -> None:
-        self._source = source
-        self._stream = stream
-        self._memory = memory
-        self._pieces: list[_Piece] = []
-        self._rate = 0
-        self._channels = 0
-
-    def add(self, frame: av.AudioFrame) -> None:
-        """Keep the next piece."""
-        channels = frame.layout.nb_channels
-        if not self._pieces:
-            self._rate, self._channels = frame.sample_rate, channels
-        if (frame.sample_rate, channels) != (self._rate, self._channels):
-            raise self._source.error("media.unsupported", "the rate or the channels of the sound change in the middle")
-        if channels > MAX_CHANNELS:
-            why = f"at most {MAX_CHANNELS} are read"
-            raise self._source.error("media.unsupported", f"the sound has {channels} channels", why=why)
-        self._memory.take(frame.samples * channels * _FLOAT32_BYTES)
-        samples = _float_samples(frame)
-        if not np.isfinite(samples).all():
-            raise self._source.damaged("the sound contains NaN or infinity")
-        self._pieces.append(_Piece(samples, _time(frame)))
-
-    def waveform(self, start: Fraction) -> Waveform | None:
-        """The sound from a time on, in seconds; None if there is none."""
-        placed: list[tuple[int, NDArray[np.float32]]] = []
-        at = 0  # in samples after `start`
-        for piece in self._pieces:
-            if piece.time is not None:
-                wanted = round((piece.time - start) * self._rate)
-                if not placed or wanted - at > _JITTER * self._rate:
-                    at = wanted
-                elif at - wanted > _JITTER * self._rate:
-                    raise self._source.damaged("the sound goes back in time")
-            placed.append((at, piece.samples))
-            at += piece.samples.shape[1]
-        length = self._without_filling(at, start)
-        if length <= 0:
-            return None
-        self._memory.take(length * self._channels * _FLOAT32_BYTES)
-        samples = np.zeros((self._channels, length), np.float32)
-        for begin, piece_samples in placed:
-            first, last = max(begin, 0), min(begin + piece_samples.shape[1], length)
-            if first < last:
-                samples[:, first:last] = piece_samples[:, first - begin : last - begin]
-        return Waveform(samples, self._rate)
-
-    def _without_filling(self, end: int, start: Fraction) -> int:
-        """The length without what the encoder added to fill its last block; only mp4 leaves this to the reader."""
-        stream = self._stream
-        if self._source.format != "mp4" or stream.duration is None or stream.time_base is None:
-            return end
-        announced = round((((stream.start_time or 0) + stream.duration) * stream.time_base - start) * self._rate)
-        return announced if 0 < end - announced <= _LONGEST_FILLING else end
-
-
-def _time(frame: av.VideoFrame | av.AudioFrame) -> Fraction | None:
+def time_of(frame: av.VideoFrame | av.AudioFrame) -> Fraction | None:
+    """When it is shown or heard, in seconds; None if it does not say."""
     return frame.pts * frame.time_base if frame.pts is not None and frame.time_base else None
-
-
-def _float_samples(frame: av.AudioFrame) -> NDArray[np.float32]:
-    """`[c, s]`, full scale at 1.0, from any of FFmpeg's sample formats."""
-    array: NDArray[Any] = frame.to_ndarray()
-    if frame.format.is_packed:
-        array = array.reshape(-1, frame.layout.nb_channels).T
-    if array.dtype.kind == "f":
-        return array.astype(np.float32)
-    full = 2 ** (8 * array.dtype.itemsize - 1)
-    offset = full if array.dtype.kind == "u" else 0
-    samples: NDArray[np.float32] = ((array.astype(np.float64) - offset) / full).astype(np.float32)
-    return samples

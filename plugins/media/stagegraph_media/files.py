@@ -64,9 +64,18 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         MediaError: it cannot be written.
     """
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file in one step.
+
+    Raises:
+        MediaError: it cannot be written.
+    """
     with replacing(path) as draft:
         try:
-            draft.write_text(text, encoding="utf-8")
+            draft.write_bytes(content)
         except OSError as error:
             why = f"cannot write the file: {error.strerror}"
             raise MediaError.of("media.unwritable", why, where=str(path)) from error

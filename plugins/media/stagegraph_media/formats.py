@@ -6,10 +6,17 @@ rarely used parser for itself. FFmpeg takes a file that ends early for one that 
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import BinaryIO
+
+from stagegraph_media.sounds.recording import BrokenSound
+from stagegraph_media.sounds.tags import after_id3
 
 #: Format -> FFmpeg's demuxer, for what holds video.
 DEMUXERS = {"mp4": "mov", "matroska": "matroska"}
+#: Format -> FFmpeg's demuxer, for what holds sound alone; see `sounds` for what it is shown of the file.
+SOUND_DEMUXERS = {"wav": "wav", "flac": "flac", "mp3": "mp3", "ogg": "ogg"}
 #: Format -> FFmpeg's decoder, for what holds one picture.
 IMAGE_DECODERS = {"png": "png", "jpeg": "mjpeg", "webp": "webp"}
 
@@ -20,7 +27,10 @@ _MOST_BOXES = 100_000
 
 
 def sniff(file: BinaryIO) -> str | None:
-    """mp4 (QuickTime too), matroska (WebM too), png, jpeg, webp, by the first bytes; None for anything else."""
+    """The format by the first bytes, None for anything else.
+
+    mp4 (QuickTime too), matroska (WebM too); wav (RF64 too), flac, mp3, ogg; png, jpeg, webp.
+    """
     file.seek(0)
     head = file.read(_HEAD_BYTES)
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
@@ -33,7 +43,23 @@ def sniff(file: BinaryIO) -> str | None:
         return "jpeg"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "webp"
-    return None
+    return _sniff_sound(file, head)
+
+
+def _sniff_sound(file: BinaryIO, head: bytes) -> str | None:
+    if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
+        return "wav"
+    if head.startswith(b"OggS"):
+        return "ogg"
+    if head.startswith(b"ID3"):  # as a rule MP3, but some programs put it before anything
+        with contextlib.suppress(BrokenSound):
+            file.seek(after_id3(file, file.seek(0, os.SEEK_END)))
+            return "flac" if file.read(4) == b"fLaC" else "mp3"
+        return "mp3"
+    if head.startswith(b"fLaC"):
+        return "flac"
+    # A frame of MPEG audio: eleven ones, a version that there is, and layer III
+    return "mp3" if head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE6 == 0xE2 and head[1] & 0x18 != 8 else None
 
 
 def ends_early(format: str, file: BinaryIO, size: int) -> bool:

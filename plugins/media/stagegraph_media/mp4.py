@@ -33,7 +33,8 @@ def faults(
 ) -> list[Fault]:
     """Every reason why these values cannot be written as they are."""
     settings = [*_path_faults(path), *_setting_faults(crf, preset)]
-    found = [*settings, *_frames_faults(frames), *_sound_faults(waveform), *_tag_faults(tags)]
+    sound = aac_faults(waveform.num_channels, waveform.sample_rate) if waveform else ()
+    found = [*settings, *_frames_faults(frames), *sound, *_tag_faults(tags)]
     return [attrs.evolve(fault, where=str(path)) for fault in found]
 
 
@@ -71,21 +72,20 @@ def _frames_faults(frames: Frames) -> Iterator[Fault]:
         )
 
 
-def _sound_faults(waveform: Waveform | None) -> Iterator[Fault]:
-    if waveform is None:
-        return
-    if waveform.num_channels not in LAYOUTS:
+def aac_faults(num_channels: int, sample_rate: int) -> Iterator[Fault]:
+    """Why AAC in an mp4 file cannot hold that many channels, or that rate in Hz."""
+    if num_channels not in LAYOUTS:
         yield Fault(
             "media.invalid_output",
-            f"the sound has {waveform.num_channels} channels",
+            f"the sound has {num_channels} channels",
             why="mono and stereo are written; for more channels the waveform does not say which is which",
             fix="mix it down to 2 channels",
         )
-    if waveform.sample_rate not in AAC_RATES:
-        near = min(AAC_RATES, key=lambda rate: abs(rate - waveform.sample_rate))
+    if sample_rate not in AAC_RATES:
+        near = min(AAC_RATES, key=lambda rate: abs(rate - sample_rate))
         yield Fault(
             "media.invalid_output",
-            f"the sample rate is {waveform.sample_rate} Hz",
+            f"the sample rate is {sample_rate} Hz",
             why=f"AAC has {', '.join(map(str, AAC_RATES))}",
             fix=f"resample to {near} Hz",
         )

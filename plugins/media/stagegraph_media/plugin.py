@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 from stagegraph import Check, hookimpl
 from stagegraph_media import codecs, records
+from stagegraph_media.audio_stages import ReadAudio, WriteAudio
+from stagegraph_media.editing_stages import ConcatFrames, ConcatWaveforms, Trim, TrimWaveform
+from stagegraph_media.image_stages import ContactSheet, WriteImage
 from stagegraph_media.stages import ReadImage, ReadVideo, WriteVideo
 from stagegraph_media.values import Frames, Image, Waveform
 
@@ -31,8 +34,9 @@ def stagegraph_codecs() -> Iterable[Codec]:
 
 @hookimpl
 def stagegraph_stages() -> Iterable[type]:
-    """Reading and writing."""
-    return [ReadVideo, ReadImage, WriteVideo]
+    """Reading and writing; cutting and joining; looking at."""
+    files = [ReadVideo, ReadImage, ReadAudio, WriteVideo, WriteImage, WriteAudio]
+    return [*files, Trim, TrimWaveform, ConcatFrames, ConcatWaveforms, ContactSheet]
 
 
 @hookimpl

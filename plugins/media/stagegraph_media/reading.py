@@ -1,4 +1,4 @@
-"""`read_video`, `read_image`, `probe`: media files, as untrusted input.
+"""`read_video`, `read_audio`, `read_image`, `probe`: media files, as untrusted input.
 
 Only local regular files are opened, only with the demuxer or decoder of the format that their first bytes show, and
 only codecs of a fixed list run. Sizes are checked in the header, before a frame is decoded, and again while decoding,
@@ -14,19 +14,22 @@ from fractions import Fraction
 import attrs
 import av
 import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
-from stagegraph_media import decoding
+from stagegraph_media import decoding, listening
 from stagegraph_media.colour import Converter, refuse_hdr
-from stagegraph_media.decoding import Memory, Pictures, Sound, guarded
-from stagegraph_media.formats import IMAGE_DECODERS
+from stagegraph_media.decoding import Memory, Pictures, guarded
+from stagegraph_media.formats import IMAGE_DECODERS, SOUND_DEMUXERS
 from stagegraph_media.images import Animated, BrokenHeader, Header, header
+from stagegraph_media.sound import Sound
 from stagegraph_media.sources import Limits, Source, find
 from stagegraph_media.turning import OF_ORIENTATION
 from stagegraph_media.values import Frames, Image, Waveform
 
-__all__ = ["Limits", "MediaInfo", "VideoClip", "probe", "read_image", "read_video"]
+__all__ = ["Limits", "MediaInfo", "VideoClip", "probe", "read_audio", "read_image", "read_video"]
 
 _OPAQUE = 255
 
@@ -51,9 +54,9 @@ class MediaInfo:
     """What a file says about itself.
 
     Attributes:
-        format: mp4, matroska, png, jpeg or webp.
-        video_codec: FFmpeg's name of the codec.
-        width, height: of the stored pictures, before any rotation tag is applied.
+        format: mp4, matroska, wav, flac, mp3, ogg, png, jpeg or webp.
+        video_codec: FFmpeg's name of the codec; None if there are no pictures.
+        width, height: of the stored pictures, before any rotation tag is applied; None if there are none.
         num_frames: None if the file does not say.
         frame_rate: pixel frames per second; None for an image, or if the file does not say.
         duration: of the video, in seconds; None for an image, or if the file does not say.
@@ -62,9 +65,9 @@ class MediaInfo:
     """
 
     format: str
-    video_codec: str
-    width: int
-    height: int
+    video_codec: str | None = None
+    width: int | None = None
+    height: int | None = None
     num_frames: int | None = None
     frame_rate: Fraction | None = None
     duration: Fraction | None = None
@@ -109,6 +112,37 @@ def read_video(
         return VideoClip(pictures.frames(), sound.waveform(pictures.start) if sound else None, dict(container.metadata))
 
 
+def read_audio(
+    path: str | os.PathLike[str],
+    *,
+    limits: Limits | None = None,
+    start: float | Fraction = 0,
+    duration: float | Fraction | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Waveform:
+    """Decode the main sound of a WAV, FLAC, MP3 or Ogg file, or of one that `read_video` reads, or a part of it.
+
+    All channels are kept, at the rate that they have. What encoders add before and behind the sound is cut off, gaps
+    are silence, and a file that ends early is refused. The sound of a video begins with the first picture, as
+    `read_video` gives it; other sound begins with its first sample.
+
+    Args:
+        path: a local file.
+        limits: what to refuse; `Limits()` if not given.
+        start: the seconds that are left out at the beginning; the nearest sample.
+        duration: the seconds that are read, and no less; to the end if None.
+        progress: called after each second of sound with (seconds decoded, seconds that the file announces, 0 if it
+            does not); what it raises ends the reading.
+
+    Raises:
+        MediaError: the file cannot be read faithfully, exceeds the limits, or has no such part.
+        ValueError: `start` or `duration` is no such number.
+    """
+    limits = limits or Limits()
+    part = listening.Part(listening.seconds("start", start), listening.seconds("duration", duration, above=0))
+    return listening.read(find(path, limits), limits, part, progress)
+
+
 def read_image(path: str | os.PathLike[str], *, limits: Limits | None = None) -> Image:
     """Decode a PNG, JPEG or WebP file.
 
@@ -124,9 +158,7 @@ def read_image(path: str | os.PathLike[str], *, limits: Limits | None = None) ->
     """
     limits = limits or Limits()
     source = find(path, limits)
-    told, data = _image_header(source)
-    if told.height * told.width > limits.frame_pixels:
-        raise source.too_large(f"the image is {told.width}x{told.height}", f"{limits.frame_pixels} pixels")
+    told, data = image_header(source, limits)
     with guarded(source):
         decoder = av.CodecContext.create(IMAGE_DECODERS[source.format], "r")
         assert isinstance(decoder, VideoCodecContext)
@@ -150,9 +182,14 @@ def probe(path: str | os.PathLike[str]) -> MediaInfo:
     """
     source = find(path)
     if source.format in IMAGE_DECODERS:
-        told, _ = _image_header(source)
+        told, _ = image_header(source, Limits())
         return MediaInfo(source.format, IMAGE_DECODERS[source.format], told.width, told.height, num_frames=1)
+    if source.format in SOUND_DEMUXERS:
+        with listening.opened(source, Limits()) as sound:
+            return _sound_info(source, sound.container, sound.stream, sound.announced.num_samples)
     with decoding.opened(source, Limits()) as container:
+        if container.streams.best("video") is None and (audio := decoding.main_sound(source, container)):
+            return _sound_info(source, container, audio)
         video, audio = decoding.main_streams(source, container)
         return MediaInfo(
             format=source.format,
@@ -170,19 +207,42 @@ def probe(path: str | os.PathLike[str]) -> MediaInfo:
         )
 
 
-def _image_header(source: Source) -> tuple[Header, bytes]:
-    """(the header, the whole file)."""
+def _sound_info(
+    source: Source, container: InputContainer, stream: AudioStream, num_samples: int | None = None
+) -> MediaInfo:
+    rate = stream.codec_context.sample_rate
+    return MediaInfo(
+        format=source.format,
+        audio_codec=decoding.codec_name(stream),
+        sample_rate=rate,
+        num_channels=stream.codec_context.channels,
+        audio_duration=Fraction(num_samples, rate) if num_samples else decoding.duration(container, stream),
+        metadata=dict(container.metadata),
+    )
+
+
+def image_header(source: Source, limits: Limits) -> tuple[Header, bytes]:
+    """(the header, the whole file).
+
+    Raises:
+        MediaError: the file is no such image, or a larger one.
+    """
     if source.format not in IMAGE_DECODERS:
-        fix = "read it with media.read_video"
-        raise source.error("media.unsupported", f"the file is a {source.format} video, not an image", fix=fix)
+        what, fix = f"a {source.format} video", "read it with media.read_video"
+        if source.format in SOUND_DEMUXERS:
+            what, fix = f"{source.format} sound", "read it with media.read_audio"
+        raise source.error("media.unsupported", f"the file is {what}, not an image", fix=fix)
     data = source.path.read_bytes()
     try:
-        return header(source.format, data), data
+        told = header(source.format, data)
     except BrokenHeader as error:
         raise source.damaged(str(error)) from error
     except Animated as error:
         fix = "save one picture of it as a png"
         raise source.error("media.unsupported", str(error), fix=fix) from error
+    if told.height * told.width > limits.frame_pixels:
+        raise source.too_large(f"the image is {told.width}x{told.height}", f"{limits.frame_pixels} pixels")
+    return told, data
 
 
 def _opaque(source: Source, frame: av.VideoFrame) -> NDArray[np.uint8]:

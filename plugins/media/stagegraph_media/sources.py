@@ -11,6 +11,7 @@ import attrs
 from stagegraph.errors import Fault
 from stagegraph_media.errors import MediaError
 from stagegraph_media.formats import DEMUXERS, ends_early, sniff
+from stagegraph_media.values import MAX_CHANNELS
 
 # Rows are filled up to multiples of 64 pixels, and there are at most 2**16 of them
 _FILLING = 64 * 2**16
@@ -25,12 +26,18 @@ class Limits:
         frame_pixels: width x height of a picture.
         frames: pictures in a video.
         decoded_bytes: pixels and samples in memory.
+        seconds: how much of a sound is decoded, if it is read on its own.
+        channels: of such a sound.
+        sample_rate: of such a sound, in Hz.
     """
 
     file_bytes: int = 4 * 2**30
     frame_pixels: int = 64 * 2**20
     frames: int = 20_000
     decoded_bytes: int = 8 * 2**30
+    seconds: float = 4 * 3600.0
+    channels: int = MAX_CHANNELS
+    sample_rate: int = 768_000
 
     @property
     def decoder_options(self) -> dict[str, str]:
@@ -86,7 +93,7 @@ def find(path: str | os.PathLike[str], limits: Limits | None = None) -> Source:
     if format is None:
         empty = status.st_size == 0
         what = "the file is empty" if empty else "the first bytes are those of no format that is read here"
-        why = "mp4, mov, mkv and webm are read as video; png, jpeg and webp as images"
+        why = "mp4, mov, mkv and webm are read as video; wav, flac, mp3 and ogg as sound; png, jpeg and webp as images"
         raise _error(target, "media.unknown_format", what, why)
     if early:
         raise _error(target, "media.damaged", "the file ends early")

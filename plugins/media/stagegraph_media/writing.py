@@ -71,11 +71,11 @@ def write_video(
     faults = mp4.faults(target, frames, waveform, crf, preset, tags)
     if faults:
         raise MediaError(*faults)
-    _require_encoders(*([_VIDEO_ENCODER, _AUDIO_ENCODER] if waveform else [_VIDEO_ENCODER]))
+    require_encoders(*([_VIDEO_ENCODER, _AUDIO_ENCODER] if waveform else [_VIDEO_ENCODER]))
     options = {"movflags": "use_metadata_tags+faststart", "movie_timescale": str(_clock(frames, waveform))}
     with (
         replacing(target) as draft,
-        _encoding(target),
+        encoding(target),
         av.open(f"file:{draft}", "w", format="mp4", container_options=options) as container,
     ):
         container.metadata.update(tags)
@@ -125,9 +125,7 @@ class _Sound:
         context = stream.codec_context
         context.layout = LAYOUTS[waveform.num_channels]
         context.format = "fltp"
-        context.bit_rate = waveform.num_channels * min(
-            _AAC_BITS_PER_SECOND, _AAC_BITS_PER_SAMPLE * waveform.sample_rate
-        )
+        context.bit_rate = aac_bit_rate(waveform)
         self._container = container
         self._stream = stream
         self._waveform = waveform
@@ -150,6 +148,11 @@ class _Sound:
         while self._written < self._waveform.num_samples:
             self.write_until(Fraction(self._written, self._waveform.sample_rate) + 1)
         self._container.mux(self._stream.encode(None))
+
+
+def aac_bit_rate(waveform: Waveform) -> int:
+    """Bits per second at which AAC-LC is transparent."""
+    return waveform.num_channels * min(_AAC_BITS_PER_SECOND, _AAC_BITS_PER_SAMPLE * waveform.sample_rate)
 
 
 def _clock(frames: Frames, waveform: Waveform | None) -> int:
@@ -178,14 +181,16 @@ def missing_encoders(*names: str) -> list[Fault]:
     ]
 
 
-def _require_encoders(*names: str) -> None:
+def require_encoders(*names: str) -> None:
+    """Raise an `EncoderMissingError` unless all are there; see `missing_encoders`."""
     faults = missing_encoders(*names)
     if faults:
         raise EncoderMissingError(*faults)
 
 
 @contextmanager
-def _encoding(target: Path) -> Iterator[None]:
+def encoding(target: Path) -> Iterator[None]:
+    """Turns what PyAV raises into a `MediaError` about the file that is written."""
     try:
         yield
     except av.FFmpegError as error:

@@ -20,13 +20,18 @@ PROGRAM = Path(__file__).with_name("crash_server.py")
 
 
 class Server:
-    """Forks a process for each job. Use it in a `with`."""
+    """Forks a process for each job. Use it in a `with`.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where jobs leave what they give.
+        program: serves them, as `crash_server` does.
+    """
+
+    def __init__(self, folder: Path, program: Path = PROGRAM) -> None:
         self._folder = folder
         self._numbers = itertools.count()
         self._process = subprocess.Popen(
-            [sys.executable, str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def __enter__(self) -> Server:

@@ -90,3 +90,16 @@ def test_inputs_of_an_example_may_be_made_for_each_run() -> None:
     assert first["text"] is not second["text"]
     assert lent["encoder"] is lent_again["encoder"]
     assert str(example) == "kit.encode-fox"
+
+
+@stage("kit.join", version=1)
+def join(first: str, sign: str = "-", *others: str) -> str:
+    """Join texts."""
+    return sign.join([first, *others])
+
+
+def test_a_variadic_input_is_given_a_list() -> None:
+    """What comes before it keeps its default."""
+    assert run_stage(join, first="a", others=["b", "c"]).result == "a-b-c"
+    assert run_stage(join, first="a", sign="+", others=["b"]).result == "a+b"
+    assert run_stage(join, first="a").result == "a"

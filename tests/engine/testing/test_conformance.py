@@ -117,6 +117,13 @@ class Lax:
         """The share."""
         return self.share
 
+@sg.stage("bad.chatty", version=1)
+class Chatty:
+    """Join texts."""
+    def run(self, *texts: str) -> str:
+        """Join them."""
+        return " ".join(map(str, texts))
+
 class Clip:
     """Tells its width."""
     def __init__(self, width):
@@ -169,7 +176,7 @@ class Lonely:
 
 @sg.hookimpl
 def stagegraph_stages():
-    return [Mute, silent, elsewhere, Liar, Half, Dice, Greedy, Deaf, Stuck, Lax, Prophet, Writer, Lonely]
+    return [Mute, silent, elsewhere, Liar, Half, Dice, Greedy, Deaf, Stuck, Lax, Prophet, Writer, Chatty, Lonely]
 
 @sg.hookimpl
 def stagegraph_components():
@@ -203,6 +210,8 @@ test_it = conformance("bad", [
     Example(bad.Deaf(), inputs={"seconds": 1.1}, quick=True, name="not-quick"),
     Example(bad.Stuck()),
     Example(bad.Lax()),
+    Example(bad.Chatty(), inputs={"texts": ["a", "b"]}, name="right"),
+    Example(bad.Chatty(), inputs={"texts": ["a", 3]}, name="wrong"),
     *(Example(bad.Prophet(foretold=what), inputs={"clip": bad.Clip(32)}, name=what)
       for what in ("right", "width", "height", "port", "key", "refusal")),
     Example(bad.Writer(), name="mute"),
@@ -263,6 +272,7 @@ BREACHES = {
         "writes names a.txt, but run has not written it"
     ),
     "bad.lax-params": "param share takes 2, although it must be >= 0, <= 1",
+    "bad.chatty-wrong-inputs": "the example gives texts list of 2, but it is list[str]",
     "bad.mute-inputs": "the example gives text 3, but it is str",
     "bad.mute-outputs": "run declares output as str, but returned 3",
     "bad.stuck-params": "\n".join([f"{STUCK} cannot be written and read again: {NO_JSON}"] * 2),
@@ -277,9 +287,9 @@ BREACHES = {
 }
 #: Tests of claims that fail because the stage or the engine raises: the last line that pytest shows.
 ERRORS = {
+    "bad.chatty-wrong-in_graph": "error[invalid_type]: input input_texts_1 is str, but was given int 3",
     "bad.mute-in_graph": "error[invalid_type]: input input_text is str, but was given int 3",
-    "bad.prophet-key-in_graph": "facts of prophet (bad.prophet) failed: KeyError: 'clip'",
-    "bad.prophet-refusal-in_graph": "prophet (bad.prophet): 0 is too narrow",
+    "bad.prophet-refusal-in_graph": "prophet (bad.prophet): 32 is too narrow",
     "bad.writer-mute-in_graph": "error[bad.format]: there is no encoder",
     "bad.writer-told-in_graph": "error[bad.format]: there is no encoder",
     "bad.liar-in_graph": "error[stage_output]: liar (bad.liar) declares output as str but returned 3",

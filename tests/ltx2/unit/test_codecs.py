@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load
 
 from stagegraph.errors import ArtifactError
-from stagegraph_ltx2.codecs import CODECS
+from stagegraph_ltx2.codecs import CODECS, MEDIA_TYPE
 from stagegraph_ltx2.component import LTX2Checkpoint
 from stagegraph_ltx2.shapes import PixelShape
 from stagegraph_ltx2.values import (
@@ -48,7 +48,7 @@ VALUES = {
 }
 
 
-@pytest.fixture(params=CODECS, ids=lambda codec: codec.name)
+@pytest.fixture(params=[codec for codec in CODECS if codec.media_type == MEDIA_TYPE], ids=lambda codec: codec.name)
 def codec(request: pytest.FixtureRequest) -> Any:
     return request.param
 

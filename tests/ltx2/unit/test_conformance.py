@@ -10,17 +10,21 @@ import torch
 
 from stagegraph.testing import Example, conformance
 from stagegraph_ltx2.component import LTX2Checkpoint
+from stagegraph_ltx2.continuation import LTX2ContinuationState
 from stagegraph_ltx2.parts import Transformer
 from stagegraph_ltx2.stages import (
     LTX2AudioConditioningStage,
     LTX2AudioDecodingStage,
     LTX2AudioEncodingStage,
+    LTX2ContinuationInputStage,
+    LTX2ContinuationOutputStage,
     LTX2DenoisingStage,
     LTX2ImageConditioningStage,
     LTX2LatentPreparationStage,
     LTX2LatentRenoisingStage,
     LTX2LatentUpsamplingStage,
     LTX2RetakeStage,
+    LTX2SegmentTrimmingStage,
     LTX2TextEncodingStage,
     LTX2VideoConditioningStage,
     LTX2VideoDecodingStage,
@@ -30,6 +34,12 @@ from stagegraph_ltx2.values import AudioLatent, TextContext, VideoLatent
 from stagegraph_media import Frames, Image, Waveform
 
 CHECKPOINT = LTX2Checkpoint(path="tiny", device="cpu")
+STATE = LTX2ContinuationState(
+    video_frames=[np.zeros((64, 64, 3), np.uint8)],
+    audio_latents=torch.zeros(1, 8, 4, 16),
+    audio_conditioning_num_frames=4,
+    video_position_offset_sec=0.1,
+)
 NOISE = LTX2LatentPreparationStage(height=64, width=64, num_frames=9)
 
 
@@ -102,6 +112,19 @@ test_conformance = conformance(
         Example(
             LTX2RetakeStage(start=0.1, end=0.3),
             inputs=lambda: {"video": video(), "seed": 1, "audio": sound()},
+        ),
+        Example(
+            LTX2ContinuationInputStage(),
+            inputs=lambda: {"latents": NOISE.run(seed=1), "state": STATE},
+            components=[CHECKPOINT],
+        ),
+        Example(
+            LTX2ContinuationOutputStage(video_frames=1, audio_frames=4),
+            inputs=lambda: {"audio": sound(), "frames": clip(), "waveform": tone(), "previous": STATE},
+        ),
+        Example(
+            LTX2SegmentTrimmingStage(),
+            inputs=lambda: {"frames": Frames(clip().pixels[:5], 24), "waveform": tone(), "previous": STATE},
         ),
         Example(LTX2VideoEncodingStage(), inputs=lambda: {"frames": clip()}, components=[CHECKPOINT]),
         Example(LTX2AudioEncodingStage(), inputs=lambda: {"waveform": tone()}, components=[CHECKPOINT]),

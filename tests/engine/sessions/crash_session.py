@@ -1,0 +1,141 @@
+"""A program that makes segments of a session in a folder, forked for each job: started by `forks.Server`."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import stagegraph as sg
+from stagegraph import durable
+from stagegraph.artifacts import Codecs
+from stagegraph.caching import Caching
+from stagegraph.errors import StagegraphError
+from stagegraph.sessions import folder as folders
+from stagegraph.sessions.folder import SessionFolder
+from stagegraph.store import Store
+
+
+@sg.stage("crash.step", version=1)
+class Step:
+    """The next state."""
+
+    def run(self, word: str, state: str) -> str:
+        """A digest of what was and what is."""
+        return hashlib.sha256(f"{state} {word}".encode()).hexdigest()
+
+
+@sg.stage("crash.steps", version=1)
+class Steps:
+    """Work in steps, each of which is kept."""
+
+    def run(self, state: str, *, context: sg.StageContext) -> bytes:
+        """Hash over and over."""
+        done, data = context.restored() or (0, state.encode() * 200)
+        for step in range(done + 1, 5):
+            data = hashlib.sha256(data).digest() * 400
+            context.checkpoint(step, data)
+        return data
+
+
+@sg.stage("crash.file", version=1, cache=False, lane="io")
+class File:
+    """Writes what the segment shows."""
+
+    def run(self, data: bytes, state: str, *, context: sg.StageContext) -> str:
+        """In two pieces."""
+        path = context.directory / "shown.bin"
+        with path.open("wb") as file:
+            file.write(data)
+            file.flush()
+            file.write(state.encode())
+        return str(path)
+
+
+def graph() -> sg.Graph:
+    """Steps, and a file."""
+    g = sg.Graph("crash/session", registry=REGISTRY)
+    state = g.add(Step(), name="step", word=g.input("word", str), state=g.input("state", str, ""))
+    g.output("state", state)
+    g.output("shown", g.add(File(), name="file", data=g.add(Steps(), name="steps", state=state), state=state))
+    g.carry("state", "state")
+    return g
+
+
+REGISTRY = sg.Registry.of(Step, Steps, File)
+
+
+def die_at_line(line: int) -> None:
+    """Have this process killed when it comes to the n-th line of the code that keeps sessions, counted from now."""
+    places, left = (str(folders.__file__), str(durable.__file__)), line
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal left
+        if not frame.f_code.co_filename.startswith(places):
+            return None
+        if event == "line":
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    sys.settrace(trace)
+
+
+def extend(job: dict[str, Any]) -> dict[str, Any]:
+    """Begin the session if there is none, ask for segments if any are given, and make what is pending."""
+    if "dies_at_line" in job:
+        die_at_line(job["dies_at_line"])
+    path = Path(job["folder"])
+    if not (path / "session.json").exists():
+        SessionFolder.create(path, graph().bind(), REGISTRY)
+    opened = SessionFolder(path, REGISTRY)
+    with opened.locked(), Store(Path(job["store"])) as store:
+        if not opened.pending() and opened.snapshot().segments < len(job["words"]):
+            opened.ask([{"word": word} for word in job["words"][opened.snapshot().segments :]])
+        caching = Caching(store, Codecs())
+        made = [segment.index for segment in opened.run(ahead=job["ahead"], caching=caching)]
+    return {"made": made, "pending": opened.pending(), "segments": opened.snapshot().segments}
+
+
+def work(job: dict[str, Any]) -> int:
+    """Do a job in a process of its own, and write down how it ended; gives the exit code."""
+    try:
+        result = extend(job)
+    except StagegraphError as error:
+        result = {"error": type(error).__name__, "text": str(error)}
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    Path(job["result"]).write_text(json.dumps(result))
+    return 0
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    with tempfile.TemporaryDirectory() as folder:
+        extend({"folder": f"{folder}/session", "store": f"{folder}/store", "words": ["a"], "ahead": 1})
+    gc.collect()
+    gc.freeze()
+    for line in sys.stdin:
+        job = json.loads(line)
+        if job["do"] == "wait":
+            answer = os.waitstatus_to_exitcode(os.waitpid(job["pid"], 0)[1])
+        else:
+            answer = os.fork()
+            if answer == 0:
+                os._exit(work(job))
+        sys.stdout.write(f"{answer}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

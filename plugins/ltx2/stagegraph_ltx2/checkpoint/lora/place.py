@@ -11,7 +11,7 @@ from stagegraph_ltx2.checkpoint.hints import contents
 from stagegraph_ltx2.checkpoint.lora.scale import CONFIG, PEFT_FILE
 from stagegraph_ltx2.checkpoint.resolve import present, resolve
 from stagegraph_ltx2.checkpoint.weights import PICKLED
-from stagegraph_ltx2.errors import failure, listed
+from stagegraph_ltx2.errors import failure, listed, unreadable
 
 #: What diffusers calls its file, and PEFT its own.
 NAMES = ("pytorch_lora_weights.safetensors", PEFT_FILE)
@@ -57,8 +57,14 @@ def _reworded(fault: Fault) -> Fault:
 
 
 def _file_in(place: Path) -> Path:
-    if not place.is_dir():
-        return place
+    try:
+        return _only_file(place) if place.is_dir() else place
+    except OSError as error:
+        raise unreadable(place, error) from None
+
+
+def _only_file(place: Path) -> Path:
+    """The one LoRA in a folder."""
     for name in NAMES:
         if (place / name).is_file():
             return place / name

@@ -23,7 +23,9 @@ Optional methods, none of which loads anything but the last three:
 - `placement()` gives what else tells one loaded thing from another, such as the device: name -> text. Components of
   equal fingerprint and placement share what they load;
 - `part_facts(part)` gives what is known of a part before it is loaded: name -> plain value. "bytes" is what it takes
-  once loaded, "device" where; the other names are explained by its type, for the estimates of stages;
+  once loaded, "device" where: a part on the "cpu" is in nobody's way. The other names are explained by its type, for
+  the estimates of stages;
+- `lighter()` gives settings with which its parts take less memory, each with a few words on what they change;
 - `free_memory()` gives the bytes that are free now where parts are loaded to, None if it does not know;
 - `peak_memory()` gives the most bytes in use there since it was last called;
 - `serve()` and `dismiss()`, of a component with a param `nproc`: see below;
@@ -177,6 +179,13 @@ def spec_in(thing: Any) -> ComponentSpec | None:
 def held_by(component: Any) -> Mapping[str, Any]:
     """The components that a component holds, by param."""
     return {name: getattr(component, name) for name in component_spec_of(component).holds}
+
+
+def can_offload(component: Any) -> bool:
+    """Whether the parts of a component can be moved out of the device's memory, or those that they are laid over."""
+    parts = component_spec_of(component).parts.values()
+    owners = [component if part.over is None else getattr(component, part.over.param) for part in parts]
+    return all(hasattr(owner, "offload") and hasattr(owner, "restore") for owner in owners)
 
 
 def exchanged(components: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

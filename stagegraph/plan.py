@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from functools import cached_property
 from typing import Any
 
@@ -180,6 +180,18 @@ def make(
     return Plan(graph, tuple(steps), slots, names, ports, _following(nodes, fresh))
 
 
+def offloading(plan: Plan, parts: Collection[PartRef]) -> Plan:
+    """The plan with some parts moved out of the device's memory whenever the next step that is lent anything does
+    without them; the others as before."""
+    steps, following, root_of = [], frozenset[PartRef](), plan.graph.root_of
+    for step in reversed(plan.steps):
+        lent = dict.fromkeys(step.node.lent.values())
+        moved = tuple(ref for ref in lent if ref in step.offloads or (ref in parts and root_of(ref) not in following))
+        steps.append(attrs.evolve(step, offloads=moved))
+        following = frozenset(map(root_of, lent)) or following
+    return attrs.evolve(plan, steps=tuple(reversed(steps)))
+
+
 #: Parts that a step loads, releases and offloads.
 _Lent = tuple[tuple[PartRef, ...], tuple[PartRef, ...], tuple[PartRef, ...]]
 
@@ -196,7 +208,11 @@ def _lending(graph: Graph, nodes: Sequence[Node]) -> list[_Lent]:
         found[i] = (
             tuple(part for part in lent if first[part] == i),
             tuple(part for part in lent if last[root[part]] == i and graph.residency_of(part) != "resident"),
-            tuple(part for part in lent if graph.residency_of(part) == "offload" and part not in then),
+            tuple(
+                part
+                for part in lent
+                if graph.residency_of(part) == "offload" and root[part] not in [root[other] for other in then]
+            ),
         )
     return found
 

@@ -228,15 +228,18 @@ class Claim:
         held.form.value = getattr(component, part)(held.value, keep=keep)
 
     def offload(self) -> bool:
-        """Move the part out of the device's memory, unless somebody uses it or it is in another form; gives whether it
-        was moved.
+        """Move the part out of the device's memory, unless somebody uses it; gives whether it was moved.
+
+        What is laid over it is lifted first; if it cannot be, the part goes altogether.
         """
         held = self._name.held
         if held is None:
             return False
         with held.lock:
-            if held.state != "loaded" or held.borrowers or held.form is not None:
+            if held.state != "loaded" or held.borrowers:
                 return False
+            if not _lift(held):
+                return True
             held.value = held.component.offload(held.part, held.value)
             held.state = "kept"
             return True
@@ -262,14 +265,21 @@ def _drop(held: _Held) -> bool:
         return there
 
 
-def _lift(held: _Held) -> None:
-    """Take back what is laid over a thing; if it cannot be taken back, the thing goes."""
+def _lift(held: _Held) -> bool:
+    """Take back what is laid over a thing, if anything is; gives whether the thing is still there."""
     form = held.form
-    if form is None or not form.kept:
+    if form is None:
+        return True
+    try:
+        if form.kept:
+            form.component.lift(form.part, form.value)
+    except BaseException:  # half lifted, it is nothing that anybody may be lent
         _drop(held)
-        return
-    form.component.lift(form.part, form.value)
+        raise
+    if not form.kept:
+        _drop(held)
     held.form = None
+    return form.kept
 
 
 @contextlib.contextmanager

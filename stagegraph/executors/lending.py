@@ -48,8 +48,10 @@ class Lending:
         Raises:
             ComponentError: something could not be loaded.
         """
-        lent = sorted(step.node.lent.items(), key=lambda item: str(self._roots[item[1]]))
-        with contextlib.ExitStack() as stack:  # in the same order everywhere, so that no two steps wait for each other
+        lent = list(step.node.lent.items())
+        if any(self._roots[ref] != ref for _, ref in lent):  # in one order, or two such steps may wait for each other
+            lent.sort(key=lambda item: str(self._roots[item[1]]))
+        with contextlib.ExitStack() as stack:
             yield {argument: stack.enter_context(self._borrowed(ref)) for argument, ref in lent}
 
     def load(self, ref: PartRef) -> None:

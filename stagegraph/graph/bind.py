@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from stagegraph.components import component_spec_of
+from stagegraph.components import can_offload, component_spec_of
 from stagegraph.errors import Fault, GraphError, Location, suggest
 from stagegraph.graph.drafts import Draft, Drafts, Wire
 from stagegraph.graph.faults import Faults, Locate, in_order, listed, named, once
@@ -260,7 +260,7 @@ class _Binder(Faults):
                     what = f'component {name} ({spec.kind}) has no part "{part}"'
                     self.add((*path, part), "unknown_part", what, fix=suggest(part, spec.parts), at_key=True)
             offloaded = "offload" in (said.values() if isinstance(said, Mapping) else (said,))
-            if offloaded and not (hasattr(component, "offload") and hasattr(component, "restore")):
+            if offloaded and not can_offload(component):
                 what = f"component {name} ({spec.kind}) cannot be offloaded"
                 self.add(path, "invalid_value", what, "it has no offload and restore", "use release-after-last-use")
 

@@ -235,6 +235,35 @@ def test_what_was_moved_away_comes_back_before_it_is_changed(log: list[str]) -> 
     assert log == ["load a", "use", "offload", "load b", "use", "restore", "lay style for good", "use"]
 
 
+@pytest.mark.parametrize("later", [True, False])
+def test_what_is_laid_is_lifted_before_it_is_moved_away(log: list[str], later: bool) -> None:
+    """If somebody comes for the plain thing; if nobody does, it goes, and memory is free all the same."""
+    g = sg.Graph("laid", registry=REGISTRY)
+    g.component("model", Model())
+    g.component("style", styled(), residency="offload")
+    g.component("apart", Model(path="b"))
+    wire = g.add(Use(), name="n0", components={"engine": "model"}, x=g.input("x", str, ""))
+    for number, name in enumerate(("style", "apart", "style", *(["model"] if later else []))):
+        wire = g.add(Use(), name=f"m{number}", components={"engine": name}, x=wire)
+    g.output("said", wire)
+    assert told(g) == "plain style plain style" + " plain" * later
+    kept = [
+        "lay style",
+        "use",
+        "lift style",
+        "offload",
+        "load b",
+        "use",
+        "restore",
+        "lay style",
+        "use",
+        "lift style",
+        "use",
+    ]
+    gone = ["lay style for good", "use", "load b", "use", "load a", "lay style for good", "use"]
+    assert log == ["load a", "use", *(kept if later else gone)]
+
+
 @pytest.mark.parametrize("failing", ["lay", "lift"])
 def test_what_fails_half_way_is_never_lent(log: list[str], failing: str) -> None:
     """Who wants the thing afterwards finds it loaded anew."""

@@ -27,7 +27,8 @@ def test_the_commands_of_the_page_print_what_it_shows(
 ) -> None:
     """One after the other, in a folder with the manifest that the page shows whole."""
     monkeypatch.chdir(tmp_path)
-    Path("refined.yaml").write_text(manifests()[1])
+    (whole,) = [block for block in manifests() if block.startswith("stagegraph: 1\nname: refined")]
+    Path("refined.yaml").write_text(whole)
     shown = commands()
     assert [" ".join(words[:2]) for words, _ in shown] == [
         "ltx2 make-tiny",
@@ -43,13 +44,13 @@ def test_the_commands_of_the_page_print_what_it_shows(
 
 
 def manifests() -> list[str]:
-    """A list of components, and a whole manifest."""
+    """Whole ones, and parts of some."""
     return re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
 
 
 def test_the_manifest_of_the_page_is_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its components have these kinds and params."""
-    block = manifests()[0]
+    (block,) = [block for block in manifests() if block.startswith("components:")]
     graph = f"stagegraph: 1\nname: x\n{block}nodes:\n  up:\n    stage: ltx2.latent_upsampling\n"
     graph += "    components: {upsampler: slower}\n    inputs: {latents: inputs.latents}\n"
     graph += "inputs:\n  latents: {type: ltx2.video_latent}\noutputs:\n  larger: up\n"

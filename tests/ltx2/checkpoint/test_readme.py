@@ -18,7 +18,8 @@ def commands() -> list[tuple[list[str], str]]:
     """The words of each command with output, in order, and what it prints."""
     blocks = re.findall(r"^```console\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
     parts = [part.partition("\n") for block in blocks for part in re.split(r"^\$ ", block, flags=re.M)]
-    return [(shlex.split(command)[1:], out) for command, _, out in parts if command.startswith("stagegraph") and out]
+    shown = [(command, out) for command, _, out in parts if out and not command.endswith("\\")]
+    return [(shlex.split(command)[1:], out) for command, out in shown if command.startswith("stagegraph")]
 
 
 @pytest.mark.usefixtures("cache")

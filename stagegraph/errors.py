@@ -67,7 +67,7 @@ CODES: dict[str, str] = {
     "duplicate_producer": "one input fed from two places",
     "fact_mismatch": "a value of a size or rate that a stage cannot take, known before it exists",
     "unwritable": "a file that a stage will write and cannot",
-    "orphan": "a node that no output needs (a warning)",
+    "orphan": "a node that no output needs, or a component that changes nothing (a warning)",
     "missing_component": "a stage needs a component that no component of the graph provides",
     "ambiguous_component": "several components of the graph provide what a stage needs",
     "cycle": "nodes that wait for each other",

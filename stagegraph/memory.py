@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from stagegraph.components import part_facts_of
+from stagegraph.components import can_offload, part_facts_of
 from stagegraph.errors import Fault, FitError, GraphError, UsageError
 from stagegraph.facts import Facts, lighter_of, memory_of
 from stagegraph.graph import PartRef
@@ -92,7 +92,7 @@ class Estimate:
     def movable(self, ref: PartRef) -> bool:
         """Whether moving a part to the memory of the CPU is up to the engine, can be done and frees something."""
         component = self.plan.graph.components[ref.component]
-        can = hasattr(component, "offload") and self._known.parts[ref].get("device") != "cpu"
+        can = can_offload(component) and self._known.parts[ref].get("device") != "cpu"
         return can and self.plan.graph.residency_of(ref) is None and bool(self.size(ref))
 
     def alone(self, step: Step, changed: Any = None) -> int:
@@ -118,18 +118,19 @@ class Estimate:
         return (0, 0) if told is None and not step.node.lent else told
 
     def _steps(self) -> Iterator[StepMemory]:
+        root_of = self.plan.graph.root_of  # what is laid over a part takes no memory of its own
         moved = {ref for step in self.plan.steps for ref in step.offloads}
-        held = dict.fromkeys(ref for ref in self.plan.borrowers if self._stays(ref) and ref not in moved)
+        held = {root_of(ref): ref for ref in self.plan.borrowers if self._stays(ref) and ref not in moved}
         for step in self.plan.steps:
-            held |= dict.fromkeys(step.node.lent.values())
-            sizes = {ref: self.size(ref) for ref in held}
+            held |= {root_of(ref): ref for ref in step.node.lent.values()}
+            sizes = {ref: self.size(ref) for ref in held.values()}
             unknown = tuple(str(ref) for ref, size in sizes.items() if size is None)
             least, most = self._call(step, step.node.stage, self._known.of(step.node)) or (None, None)
             total = sum(size or 0 for size in sizes.values())
-            yield StepMemory(step.node.name, total, least, most, unknown, tuple(held))
+            yield StepMemory(step.node.name, total, least, most, unknown, tuple(held.values()))
             for ref in {*step.releases, *step.offloads}:
                 if ref in step.offloads or not self._stays(ref):
-                    held.pop(ref, None)
+                    held.pop(root_of(ref), None)
 
     def _stays(self, ref: PartRef) -> bool:
         return self._pooled and self.plan.graph.residency_of(ref) in (None, "resident")

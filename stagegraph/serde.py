@@ -278,6 +278,8 @@ def _attrs_hook(type_: Any, converter: cattrs.Converter) -> Callable[[Any, Any],
 
     def hook(data: Any, _: Any) -> Any:
         data = _plain(data)
+        if type(data) is type_:  # made already, as the components that others hold
+            return data
         _require_mapping(data)
         unknown = islice((key for key in data if key not in fields), _LISTED)
         problems = [_unknown(key, fields) for key in unknown]

@@ -103,7 +103,7 @@ class LTX2Checkpoint:
         others = self.text_encoder_path, self.video_vae_path, self.audio_vae_path, self.upsampler_path
         return Sought(self.path, self.revision, *others)
 
-    def _present(self) -> Checkpoint | None:
+    def present(self) -> Checkpoint | None:
         """The checkpoint as far as it is on this machine; None if something of it would have to be downloaded."""
         if not self._opened:
             places = self._sought.present()
@@ -117,7 +117,7 @@ class LTX2Checkpoint:
         self._opened.clear()
         faults = list(device_faults(self.nproc, self.device))
         try:
-            checkpoint = self._present()
+            checkpoint = self.present()
             if checkpoint is not None:
                 names = dict.fromkeys(name for part in sorted(parts) for name in COMPONENTS[part])
                 faults += faults_in_files(checkpoint.components(names))
@@ -150,7 +150,7 @@ class LTX2Checkpoint:
 
     def part_facts(self, part: str) -> Mapping[str, Any]:
         """What a part takes and is made of, from headers; nothing if the checkpoint is not on this machine."""
-        checkpoint = self._present()
+        checkpoint = self.present()
         if checkpoint is None:
             return {}
         components = checkpoint.components(COMPONENTS[part])

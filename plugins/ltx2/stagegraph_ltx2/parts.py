@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from stagegraph_ltx2 import scene, text_encoder
+    from stagegraph_ltx2.checkpoint.lora.lay import Originals
     from stagegraph_ltx2.model import (
         audio_vae,
         connectors,
@@ -33,9 +34,10 @@ class TextEncoder:
 
 @attrs.frozen(eq=False)
 class Connectors:
-    """Hidden states to what the transformer reads."""
+    """Hidden states to what the transformer reads; `under` as of a `Transformer`."""
 
     module: connectors.TextConnectors
+    under: Originals | None = None
 
 
 @attrs.frozen(eq=False)
@@ -44,12 +46,13 @@ class Transformer:
 
     `traits` are what the checkpoint says of it: its "family" ("2.0", "2.3"), whether it is "distilled" (None if it does
     not say), and how many "layers" it has. `team` are the processes that evaluate it together, if this is not the only
-    one.
+    one. `under` are its weights as they were before something was laid over them.
     """
 
     module: transformer.AudioVideoTransformer
     traits: Facts = attrs.field(factory=dict)
     team: Team | None = None
+    under: Originals | None = None
 
     @property
     def evaluator(self) -> scene.Evaluator:

@@ -92,7 +92,10 @@ def _schedule(stage: LTX2DenoisingStage, transformer: Facts) -> Schedule:
         raise RequestError("the checkpoint is distilled, but schedule is base", why=WHY_DISTILLED, fix=fix)
     what = f"the checkpoint is not distilled, but schedule is {stage.schedule}"
     why = "so few steps are for models that were distilled to take them"
-    fix = "use a distilled checkpoint, lay the distilled LoRA over this one (ltx2.lora), or give sigmas"
+    fix = (
+        "use a distilled checkpoint, lay the distilled LoRA over this one (ltx2.lora, with distilled: true if its name "
+        "does not say so), or give sigmas"
+    )
     raise RequestError(what, why=why, fix=fix)
 
 

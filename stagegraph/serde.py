@@ -134,6 +134,9 @@ def strict_converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(_is_dict, lambda t: _dict_hook(t, converter))
     converter.register_structure_hook_factory(_is_union, lambda t: _union_hook(t, converter))
     converter.register_structure_hook_factory(attrs.has, lambda t: _attrs_hook(t, converter))
+    # One of several classes is told by its keys: those at their default must be there, too.
+    whole = cattrs.Converter()
+    converter.register_unstructure_hook_func(_is_union_of_classes, whole.unstructure)
     return converter
 
 
@@ -245,6 +248,10 @@ def _dict_hook(type_: Any, converter: cattrs.Converter) -> Callable[[Any, Any], 
 
 def _is_union(type_: Any) -> bool:
     return typing.get_origin(type_) in (typing.Union, types.UnionType)
+
+
+def _is_union_of_classes(type_: Any) -> bool:
+    return _is_union(type_) and sum(map(attrs.has, typing.get_args(type_))) > 1
 
 
 def _union_hook(type_: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:

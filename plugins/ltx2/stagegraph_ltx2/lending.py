@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 M = TypeVar("M", bound="torch.nn.Module")
 
+#: The words for number formats that models run in.
+FORMATS = ("bf16", "fp16", "fp32")
+
 DEVICE = '"auto" (the first GPU, or the CPU), "cpu", "cuda", "cuda:1", "mps".'
 DTYPE = '"auto" (bf16 on a GPU, fp32 on the CPU), "bf16", "fp16", "fp32".'
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Literal, Self, get_args, get_origin
 
 import attrs
@@ -287,10 +287,11 @@ def _fits(value: Any, type_: Any) -> bool:
     """Whether a value is of a type, all entries of a tuple included; type checkers let an integer be a float, too."""
     from beartype.door import is_bearable
 
-    if type(value) is tuple:
-        kinds = get_args(type_) if isinstance(type_, UnionType) else (type_,)
-        entry = next((get_args(kind)[0] for kind in kinds if get_origin(kind) is tuple), None)
-        return entry is not None and all(is_bearable(each, entry) for each in value)
+    kinds = get_args(type_) if isinstance(type_, UnionType) else (type_,)
+    for entry in (get_args(kind)[0] for kind in kinds if get_origin(kind) is tuple):
+        # One by one: of a container, beartype looks at one entry, by chance.
+        listed = type(value) is tuple and all(is_bearable(each, entry) for each in value)
+        return listed or (value is None and NoneType in kinds)
     return is_bearable(value, type_) or (type(value) is int and is_bearable(float(value), type_))
 
 

@@ -3,71 +3,64 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import attrs
 
 from stagegraph.errors import Fault
+from stagegraph_ltx2.checkpoint.configs import identity, parse
 from stagegraph_ltx2.checkpoint.contents import Checkpoint, ComponentFiles
 from stagegraph_ltx2.errors import LISTED, fault
-from stagegraph_ltx2.model.config import (
-    AudioVAEConfig,
-    Config,
-    ConfigError,
-    GemmaConfig,
-    LatentUpsamplerConfig,
-    TransformerConfig,
-    VideoVAEConfig,
-    WidebandVocoderConfig,
-    read_vocoder,
-)
+from stagegraph_ltx2.model.config import Config, ConfigError, GemmaConfig, WidebandVocoderConfig
 from stagegraph_ltx2.pipeline_configs import LTX2T2VConfig
 
-#: Field of a pipeline's configuration -> the component of a checkpoint that it is about, and how that is read.
-ABOUT: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Config | GemmaConfig]]] = MappingProxyType(
+#: Field of a pipeline's configuration -> the network of a checkpoint that it is about.
+ABOUT: Mapping[str, str] = MappingProxyType(
     {
-        "dit_config": ("transformer", TransformerConfig.from_dict),
-        "upsampler_config": ("latent_upsampler", LatentUpsamplerConfig.from_dict),
-        "vae_config": ("vae", VideoVAEConfig.from_dict),
-        "audio_decoder_config": ("audio_vae", AudioVAEConfig.from_dict),
-        "vocoder_config": ("vocoder", read_vocoder),
-        "text_encoder_configs": ("text_encoder", GemmaConfig.from_dict),
+        "dit_config": "transformer",
+        "upsampler_config": "latent_upsampler",
+        "vae_config": "vae",
+        "audio_decoder_config": "audio_vae",
+        "vocoder_config": "vocoder",
     }
 )
 
-_WHY = "a configuration that is given must be that of the checkpoint"
-
 
 def config_faults(config: LTX2T2VConfig, checkpoint: Checkpoint) -> Iterator[Fault]:
-    """Where the checkpoint is another than the configurations of its parts say; nothing of parts that it lacks."""
-    for field, (name, read) in ABOUT.items():
-        given = getattr(config, field)
-        wanted, path = (given[0], f"{field}[0]") if isinstance(given, tuple) else (given, field)
-        if wanted is None or name not in checkpoint.found:
-            continue
-        files = checkpoint.found[name]
-        with contextlib.suppress(ConfigError):  # loading tells what is wrong with it, whatever is asked for
-            yield from _differences(path, field, wanted, read(files.config), files)
+    """Where the checkpoint is another than the configurations of its parts say; nothing of parts that it lacks.
+
+    What makes no difference to a network, such as a key that another one settles, is not compared.
+    """
+    for field, name in ABOUT.items():
+        wanted: Config | None = getattr(config, field)
+        files = checkpoint.found.get(name)
+        if wanted is not None and files is not None:
+            with contextlib.suppress(ConfigError):  # loading tells what is wrong with it, whatever is asked for
+                yield from _differences(field, identity(wanted), identity(parse(name, files.config)), files)
+    files = checkpoint.found.get("text_encoder")
+    if files is not None:
+        (encoder,) = config.text_encoder_configs
+        asked = {key: value for key, value in attrs.asdict(encoder).items() if value is not None}
+        yield from _differences(
+            "text_encoder_configs", asked, attrs.asdict(GemmaConfig.from_dict(files.config)), files, "[0]"
+        )
 
 
-def _differences(path: str, field: str, wanted: Any, found: Any, files: ComponentFiles) -> Iterator[Fault]:
+def _differences(
+    field: str, wanted: Mapping[str, Any], found: Mapping[str, Any], files: ComponentFiles, entry: str = ""
+) -> Iterator[Fault]:
+    why = "a configuration that is given must be that of the checkpoint"
     fix = f"leave {field} out, or use the checkpoint that it describes"
-    if type(wanted) is not type(found):
-        what = f"{path} is a {type(wanted).__name__}, but the checkpoint has a {type(found).__name__}"
-        yield fault("other_config", what, where=files.config_path, why=_WHY, fix=fix)
-        return
-    names = [each.name for each in attrs.fields(type(wanted))]
-    pairs = [(name, getattr(wanted, name), getattr(found, name)) for name in names]
-    # None in the configuration of a text encoder says nothing.
-    other = [pair for pair in pairs if pair[1] != pair[2] and (pair[1] is not None or isinstance(wanted, Config))]
-    for name, ours, theirs in other[:LISTED]:
-        what = f"{path}.{name} is {_plain(ours)}, but {_plain(theirs)} in the checkpoint"
-        yield fault("other_config", what, where=files.config_path, why=_WHY, fix=fix)
-    if len(other) > LISTED:
-        what = f"{path} differs from the checkpoint in {len(other) - LISTED} more keys"
-        yield fault("other_config", what, where=files.config_path, why=_WHY, fix=fix)
+    other = [key for key, value in wanted.items() if value != found.get(key)]
+    told = [f"{field}{entry}.{key} is {wanted[key]!r}, but {found.get(key)!r} in the checkpoint" for key in other]
+    if "_class_name" in other:
+        told = [f"{field} is for {wanted['_class_name']}, but the checkpoint has {found['_class_name']}"]
+    if len(told) > LISTED:
+        told[LISTED:] = [f"{field} differs from the checkpoint in {len(told) - LISTED} more keys"]
+    for what in told:
+        yield fault("other_config", what, where=files.config_path, why=why, fix=fix)
 
 
 def vocoder_faults(config: LTX2T2VConfig, checkpoint: Checkpoint) -> Iterator[Fault]:
@@ -78,7 +71,3 @@ def vocoder_faults(config: LTX2T2VConfig, checkpoint: Checkpoint) -> Iterator[Fa
         what = f"vocoder_precision is {config.vocoder_precision}, but the vocoder is that of LTX-{checkpoint.family}"
         why = "it was trained in fp32, and sounds worse in any other number format"
         yield fault("contradiction", what, why=why, fix="set vocoder_precision to fp32")
-
-
-def _plain(value: Any) -> str:
-    return repr(list(value) if isinstance(value, tuple) else value)

@@ -106,7 +106,10 @@ class LTX2T2V(LTX2T2VConfig):
         """Whether all that the parts are made of is there, can be read, and is what the configuration says."""
         self._known.clear()
         try:
-            faults = [*self._own_faults(), *self.model.check(parts)]
+            functions = [
+                each for when, (name,) in self._functions() for each in text_functions.faults_in_name(name, when)
+            ]
+            faults = [*self._autocast(), *functions, *self.model.check(parts)]
         except ComponentError as error:
             return error.faults
         try:
@@ -117,10 +120,8 @@ class LTX2T2V(LTX2T2VConfig):
             faults += (each for each in error.faults if each not in faults)
         return faults
 
-    def _own_faults(self) -> Iterator[Fault]:
-        """What is wrong whatever the checkpoint."""
-        for when, names in self._functions():
-            yield from (each for name in names for each in text_functions.faults_in_name(name, when))
+    def _autocast(self) -> Iterator[Fault]:
+        """Number formats that the caller changes."""
         torch = sys.modules.get("torch")
         if self.config.disable_autocast and torch is not None:
             for device in ("cuda", "cpu"):
@@ -140,7 +141,7 @@ class LTX2T2V(LTX2T2VConfig):
     def _ready(self, part: str) -> LTX2Checkpoint:
         """The checkpoint to load a part of, if it is what the configuration says."""
         model = self.model
-        raise_all([*self._own_faults(), *self._faults_of(model.checkpoint, {part})])
+        raise_all([*self._autocast(), *self._faults_of(model.checkpoint, {part})])
         return model
 
     def fingerprint(self) -> str:

@@ -22,11 +22,11 @@ from typing import Any, Literal, Self, get_args, get_origin
 import attrs
 
 from stagegraph import param
-from stagegraph.errors import ComponentError, Fault
+from stagegraph.errors import Fault
 from stagegraph.ports import type_name
-from stagegraph.serde import StructureError, dotted, structure, unstructure
-from stagegraph.strictjson import JsonLimits, read
-from stagegraph_ltx2.errors import failure, fault, raise_all, unreadable
+from stagegraph.serde import StructureError, structure, unstructure
+from stagegraph_ltx2.config_file import read_fields, unfit
+from stagegraph_ltx2.errors import failure, fault, raise_all
 from stagegraph_ltx2.lending import FORMATS
 from stagegraph_ltx2.model.config import (
     AudioVAEConfig,
@@ -40,9 +40,6 @@ from stagegraph_ltx2.model.config import (
 from stagegraph_ltx2.text_functions import When, ltx2_postprocess_text, name_of, preprocess_text
 
 Precision = Literal["bf16", "fp16", "fp32"]
-
-#: How much of a file is read; one that sets every field has some 20 kB.
-LIMITS = JsonLimits(max_bytes=2**20, max_depth=8, max_tokens=20_000)
 
 #: The fields that have an entry for each text encoder.
 FOR_EACH_ENCODER = (
@@ -223,7 +220,7 @@ class LTX2T2VConfig:
             StructureError: the overrides are not such fields.
         """
         path = Path(path).expanduser()
-        said, wins = _structured(_object(path), path), cls.from_dict(overrides or {})
+        said, wins = _structured(read_fields(path), path), cls.from_dict(overrides or {})
         return cls(**{**said, **{name: getattr(wins, name) for name in overrides or {}}})
 
     def settled(self) -> Self:
@@ -236,7 +233,7 @@ class LTX2T2VConfig:
         if self.pipeline_config_path is None:
             return self
         path = Path(self.pipeline_config_path).expanduser()
-        said = _structured(_object(path), path)
+        said = _structured(read_fields(path), path)
         raise_all(self._set_twice(said, path))
         try:
             return attrs.evolve(self, pipeline_config_path=None, **said)
@@ -295,25 +292,6 @@ def _fits(value: Any, type_: Any) -> bool:
     return is_bearable(value, type_) or (type(value) is int and is_bearable(float(value), type_))
 
 
-def _object(path: Path) -> Mapping[str, Any]:
-    try:
-        if not path.is_file():
-            why = "pipeline_config_path names a JSON file with fields of LTX2T2VConfig"
-            raise failure("missing_file", f"there is no file {path}", where=path, why=why, fix=f"ls {path.parent}")
-        with path.open("rb") as file:
-            data = file.read(LIMITS.max_bytes + 1)
-    except OSError as error:
-        raise unreadable(path, error) from None
-    try:
-        plain = read(data, LIMITS)
-    except StructureError as error:
-        raise _unfit(error, path) from None
-    if not isinstance(plain, dict):
-        what = f"{path.name} holds a JSON {type(plain).__name__}"
-        raise failure("bad_json", what, where=path, why="it must be an object with fields of LTX2T2VConfig")
-    return plain
-
-
 def _structured(data: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The fields of some data, by name."""
     if data.get("pipeline_config_path") is not None:
@@ -322,14 +300,8 @@ def _structured(data: Mapping[str, Any], path: Path) -> dict[str, Any]:
     try:
         config: LTX2T2VConfig = structure(data, LTX2T2VConfig)
     except StructureError as error:
-        raise _unfit(error, path) from None
+        raise unfit(error, path) from None
     return {name: getattr(config, name) for name in data}
-
-
-def _unfit(error: StructureError, path: Path) -> ComponentError:
-    """Problems of a file, as faults that say where in it."""
-    places = ((f"{path}: {dotted(each.path)}" if each.path else str(path), each) for each in error.problems)
-    return ComponentError(*(Fault(each.code, each.what, where, each.why, each.fix) for where, each in places))
 
 
 def _short(value: object) -> str:

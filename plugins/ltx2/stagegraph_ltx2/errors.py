@@ -44,6 +44,7 @@ CODES: dict[str, str] = {
     "ltx2.contradiction": "settings that do not fit each other, the checkpoint or the latents",
     "ltx2.no_such_frame": "a frame that the video does not have, or that cannot be used so",
     "ltx2.no_such_time": "a time that the video does not have",
+    "ltx2.out_of_memory": "a device that had no memory left for what a stage does",
     "ltx2.no_such_device": "a device that this machine does not have",
     "ltx2.text_function": "a function over prompts or hidden states that is not registered, or cannot be used",
     "ltx2.other_config": "a checkpoint that is not what the configuration of a pipeline says",

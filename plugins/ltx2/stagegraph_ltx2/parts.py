@@ -95,11 +95,12 @@ class VideoVAE:
     """Video latents to pixels, and back.
 
     `image_crf` is the H.264 quality that stills are given before they are encoded, because the transformer was trained
-    on frames of videos.
+    on frames of videos. `tiling` is whether videos may be decoded piece by piece.
     """
 
     module: video_vae.VideoVAE
     image_crf: int = 33
+    tiling: bool = True
 
 
 @attrs.frozen(eq=False)

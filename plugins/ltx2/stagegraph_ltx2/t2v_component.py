@@ -163,7 +163,8 @@ class LTX2T2V(LTX2T2VConfig):
             for when, (name,) in self._functions()
             if name != text_functions.OWN[when].__name__
         )
-        return {**{name: str(value) for name, value in self._traits().items()}, **dict(functions)}
+        whole = {} if self.config.vae_tiling else {"vae_tiling": "false"}
+        return {**{name: str(value) for name, value in self._traits().items()}, **dict(functions), **whole}
 
     def _traits(self) -> Mapping[str, Any]:
         """What the configuration says to denoising."""
@@ -173,7 +174,16 @@ class LTX2T2V(LTX2T2VConfig):
     def part_facts(self, part: str) -> Mapping[str, Any]:
         """As of `ltx2.checkpoint`, and what the configuration says to stages; nothing if it is not on this machine."""
         facts = self.model.part_facts(part)
-        return {**facts, **self._traits()} if facts and part == "transformer" else facts
+        said = {"transformer": self._traits(), "video_vae": {"tiling": self.config.vae_tiling}}
+        return {**facts, **said.get(part, {})} if facts else facts
+
+    def lighter(self) -> Iterable[tuple[Mapping[str, Any], str]]:
+        """Videos piece by piece, then half the bytes a number."""
+        if not self.config.vae_tiling:
+            yield {"vae_tiling": True}, "the same result"
+        wide = [name for name in ("dit_precision", "vae_precision") if getattr(self.config, name) == "fp32"]
+        if wide:
+            yield dict.fromkeys(wide, "bf16"), "another format: the result changes"
 
     def free_memory(self) -> int | None:
         """Free bytes of the device."""
@@ -220,7 +230,7 @@ class LTX2T2V(LTX2T2VConfig):
     @part
     def video_vae(self) -> parts.VideoVAE:
         """Video latents to pixels."""
-        return self._ready("video_vae").video_vae()
+        return attrs.evolve(self._ready("video_vae").video_vae(), tiling=self.config.vae_tiling)
 
     @part
     def video_statistics(self) -> parts.VideoStatistics:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import stagegraph as sg
 from stagegraph import manifest
 from stagegraph.builder import find
 from stagegraph.cli.app import call
-from stagegraph.errors import ComponentError, Fault
+from stagegraph.context import StageContext
+from stagegraph.errors import ComponentError, Fault, InputError
+from stagegraph.facts import FactError
 from stagegraph.manifest import ComponentDecl
 from stagegraph.plugins import default_registry
 from stagegraph.serde import StructureError, structure
@@ -39,8 +42,10 @@ from stagegraph_ltx2.model.config.gemma import DEFAULTS as GEMMA_DEFAULTS
 from stagegraph_ltx2.pipeline_configs import LTX2T2VConfig
 from stagegraph_ltx2.recipes import RequestError, settle
 from stagegraph_ltx2.schedule import base_sigmas
-from stagegraph_ltx2.stages import LTX2DenoisingStage, LTX2TextEncodingStage
+from stagegraph_ltx2.stages import LTX2DenoisingStage, LTX2TextEncodingStage, LTX2VideoDecodingStage
 from stagegraph_ltx2.t2v_component import LTX2T2V
+from stagegraph_ltx2.values import VideoLatent
+from stagegraph_media import Frames
 
 PARTS = frozenset(FORMATTED)
 LATENTS = {"noise_scale": 1.0, "video_tokens": 6144}
@@ -242,6 +247,50 @@ def functions_act(tiny: Path, tiny_base: Path, tmp_path: Path) -> None:
     assert torch.equal(states("a fox", postprocess_text_funcs=("halved",)), plain / 2)
 
 
+def vae_tiling_says_whether_videos_are_cut(tiny: Path, tiny_base: Path, tmp_path: Path) -> None:
+    """All at once takes more memory and gives the same frames; a node that wants pieces contradicts."""
+    noise = torch.randn((1, 128, 3, 2, 2), generator=torch.Generator().manual_seed(0))
+    latents, stage = VideoLatent(noise, Fraction(24)), LTX2VideoDecodingStage()
+    pieces, whole = t2v(tiny, vae_precision="fp32"), t2v(tiny, vae_precision="fp32", vae_tiling=False)
+
+    def decoded(model: LTX2T2V, stage: LTX2VideoDecodingStage) -> tuple[Frames, int]:
+        steps: list[Any] = []
+        context = StageContext(on_progress=lambda *told: steps.append(told))
+        return stage.run(latents, video_vae=model.video_vae(), context=context), len(steps)
+
+    cut, several = decoded(pieces, LTX2VideoDecodingStage(chunk_frames=4))
+    uncut, one = decoded(whole, stage)
+    assert several > one == 1
+    assert np.abs(cut.pixels.astype(int) - uncut.pixels).max() <= 1
+
+    known = {"latent_frames": 99, "latent_height": 64, "latent_width": 64, "frame_rate": Fraction(24)}
+    less, more = (
+        stage.memory({"latents": known, "video_vae": model.part_facts("video_vae")}) for model in (pieces, whole)
+    )
+    assert isinstance(less, int)
+    assert isinstance(more, int)
+    assert less < more
+    assert next(iter(whole.lighter())) == ({"vae_tiling": True}, "the same result")
+    assert list(pieces.lighter()) == [({"vae_precision": "bf16"}, "another format: the result changes")]
+    assert not list(t2v(tiny).lighter())
+    assert whole.cache_facts() == {**pieces.cache_facts(), "vae_tiling": "false"}
+
+    for params, asked in (({"tiling": "spatial"}, "tiling is spatial"), ({"chunk_frames": 8}, "chunk_frames is 8")):
+        wanting = LTX2VideoDecodingStage(**params)  # type: ignore[arg-type]
+        what = f"{asked}, but vae_tiling of the component is false"
+        with pytest.raises(FactError) as foretold:
+            wanting.facts({"video_vae": whole.part_facts("video_vae")})
+        assert (foretold.value.what, foretold.value.port) == (what, "video_vae")
+        with pytest.raises(InputError) as caught:
+            wanting.run(latents, video_vae=whole.video_vae(), context=StageContext())
+        assert str(caught.value) == (
+            f"error[ltx2.contradiction]: {what}\n"
+            "  why: it decodes videos all at once\n"
+            "  fix: leave the setting out, or set vae_tiling to true"
+        )
+        assert wanting.facts({"video_vae": pieces.part_facts("video_vae")}) == {}
+
+
 def config_is_compared(field: str, name: str, other: Config, key: str) -> Callable[..., None]:
     """That of the checkpoint passes, another is told by field and both values."""
 
@@ -311,6 +360,7 @@ ACTS: dict[str, Callable[[Path, Path, Path], None]] = {
     "vocoder_config": config_is_compared(
         "vocoder_config", "vocoder", VocoderConfig(output_sampling_rate=48_000), "output_sampling_rate"
     ),
+    "vae_tiling": vae_tiling_says_whether_videos_are_cut,
     "text_encoder_configs": text_encoder_configs_are_compared,
     "text_encoder_precisions": text_encoder_precision_acts,
     "preprocess_text_funcs": functions_act,
@@ -573,3 +623,13 @@ def test_settings_of_parts_that_are_not_there_are_refused() -> None:
         'dtypes: there is no part "vae" with a number format, use one of: audio_vae, connectors, latent_upsampler, '
         "text_encoder, transformer, video_vae, vocoder; vocoder is 'fp8', use one of: auto, bf16, fp16, fp32"
     )
+
+
+def test_a_format_that_is_set_for_a_part_is_the_one_that_is_told(tiny_2_3: Path) -> None:
+    """Also of the vocoder of LTX-2.3, which is loaded in fp32 unless it is named."""
+    for dtypes_, format in (({"vocoder": "bf16"}, torch.bfloat16), ({}, torch.float32)):
+        model = LTX2Checkpoint(path=str(tiny_2_3), device="cpu", dtype="bf16", dtypes=dtypes_)
+        assert dtypes(model, "vocoder") == {format}
+        loaded = sum(tensor.nbytes for tensor in model.vocoder().module.state_dict().values())
+        assert model.part_facts("vocoder")["bytes"] == loaded
+        assert model.placement().get("dtype.vocoder") == ("bfloat16" if dtypes_ else None)

@@ -67,7 +67,8 @@ def settle(stage: LTX2DenoisingStage, transformer: Facts, latents: Facts) -> Set
         RequestError: what was asked for does not fit.
     """
     schedule = _schedule(stage, transformer)
-    _keep_to_configuration(stage, schedule, transformer)
+    if schedule != "refine" and not (stage.sigmas is not None and latents.get("noise_scale", 1.0) < 1):
+        _keep_to_configuration(stage, schedule, transformer)
     guidance = _guidance(stage, schedule, transformer)
     sigmas = _sigmas(stage, schedule, transformer, latents)
     scale = latents.get("noise_scale", sigmas[0])
@@ -102,8 +103,6 @@ def _schedule(stage: LTX2DenoisingStage, transformer: Facts) -> Schedule:
 
 def _keep_to_configuration(stage: LTX2DenoisingStage, schedule: Schedule, transformer: Facts) -> None:
     """Refuse what contradicts the configuration that the transformer comes with; a refine pass has its own levels."""
-    if schedule == "refine":
-        return
     if "flow_shift" in transformer and schedule != "base":
         what = f"flow_shift is {transformer['flow_shift']:g}, but the schedule is {schedule}"
         fix = "leave flow_shift out, or use a checkpoint that is not distilled, without sigmas"

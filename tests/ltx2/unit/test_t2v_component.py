@@ -217,8 +217,9 @@ def dmd_denoising_steps_are_sigmas(tiny: Path, tiny_base: Path, tmp_path: Path) 
         for params in ({}, {"num_inference_steps": 3}, {"sigmas": (1.0, 0.725, 0.421, 0.0)}):
             assert sigmas(model, **params) == (1.0, 0.725, 0.421, 0.0)
     model = t2v(tiny, dmd_denoising_steps=(1000, 725, 421))
-    refine = settle(LTX2DenoisingStage(schedule="refine"), model.transformer().traits, {"noise_scale": 0.909375})
-    assert refine.sigmas == (0.909375, 0.725, 0.421875, 0.0)
+    for levels in ({"schedule": "refine"}, {"sigmas": (0.909375, 0.725, 0.421875, 0.0)}):
+        refine = settle(LTX2DenoisingStage(**levels), model.transformer().traits, {"noise_scale": 0.909375})  # type: ignore[arg-type]
+        assert refine.sigmas == (0.909375, 0.725, 0.421875, 0.0)
     makes, fix = (
         "dmd_denoising_steps makes the sigmas 1, 0.725, 0.421, 0",
         "leave it out of this node, or leave dmd_denoising_steps out",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -27,9 +28,39 @@ if TYPE_CHECKING:
 
 @attrs.frozen(eq=False)
 class TextEncoder:
-    """Gemma 3 with its tokenizer: prompts to hidden states."""
+    """Gemma 3 with its tokenizer: prompts to hidden states.
+
+    `preprocess` is done to each prompt before it is read; `postprocess` gives the hidden states that are handed on, in
+    their shape.
+    """
 
     gemma: text_encoder.GemmaTextEncoder
+    preprocess: Callable[[str], str] | None = None
+    postprocess: Callable[[text_encoder.EncodedText], Tensor] | None = None
+
+    def encode(self, prompts: Sequence[str]) -> text_encoder.EncodedText:
+        """Hidden states of prompts.
+
+        Raises:
+            TypeError: what should be done to a prompt gives no text, or what is done to hidden states other shapes.
+        """
+        if self.preprocess is not None:
+            prompts = [self.preprocess(prompt) for prompt in prompts]
+            if not all(isinstance(prompt, str) for prompt in prompts):
+                raise TypeError(f"{_named(self.preprocess)} made a {type(prompts[0]).__name__} of a prompt, not a str")
+        encoded = self.gemma.encode(prompts)
+        if self.postprocess is None:
+            return encoded
+        states = self.postprocess(encoded)
+        wanted = encoded.hidden_states.shape
+        if getattr(states, "shape", None) != wanted:
+            made = f"a tensor {list(states.shape)}" if hasattr(states, "shape") else f"a {type(states).__name__}"
+            raise TypeError(f"{_named(self.postprocess)} gave {made} in place of hidden states {list(wanted)}")
+        return attrs.evolve(encoded, hidden_states=states)
+
+
+def _named(function: Callable[..., object]) -> str:
+    return getattr(function, "__qualname__", None) or repr(function)
 
 
 @attrs.frozen(eq=False)
@@ -67,11 +98,12 @@ class VideoVAE:
     """Video latents to pixels, and back.
 
     `image_crf` is the H.264 quality that stills are given before they are encoded, because the transformer was trained
-    on frames of videos.
+    on frames of videos. `tiling` is whether videos may be decoded piece by piece.
     """
 
     module: video_vae.VideoVAE
     image_crf: int = 33
+    tiling: bool = True
 
 
 @attrs.frozen(eq=False)

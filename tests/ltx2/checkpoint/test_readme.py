@@ -49,12 +49,24 @@ def manifests() -> list[str]:
     return re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
 
 
-def test_the_manifest_of_the_page_is_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its components have these kinds and params."""
-    (block,) = [block for block in manifests() if block.startswith("components:")]
-    graph = f"stagegraph: 1\nname: x\n{block}nodes:\n  up:\n    stage: ltx2.latent_upsampling\n"
-    graph += "    components: {upsampler: slower}\n    inputs: {latents: inputs.latents}\n"
-    graph += "inputs:\n  latents: {type: ltx2.video_latent}\noutputs:\n  larger: up\n"
-    (tmp_path / "graph.yaml").write_text(graph)
-    assert call(["graph", str(tmp_path / "graph.yaml")]) == 0
-    assert "slower" in capsys.readouterr().out
+UPSAMPLED = """\
+inputs: {latents: {type: ltx2.video_latent}}
+nodes:
+  up: {stage: ltx2.latent_upsampling, components: {upsampler: slower}, inputs: {latents: inputs.latents}}
+outputs: {larger: up}
+"""
+ENCODED = """\
+inputs: {prompt: {type: str}}
+nodes:
+  text: {stage: ltx2.text_encoding, inputs: {prompt: inputs.prompt}}
+outputs: {text: text.positive}
+"""
+
+
+def test_the_components_of_the_page_are_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They have these kinds and params."""
+    shown = [block for block in manifests() if block.startswith("components:")]
+    for block, rest, name in zip(shown, (UPSAMPLED, ENCODED), ("slower", "model"), strict=True):
+        (tmp_path / "graph.yaml").write_text(f"stagegraph: 1\nname: x\n{block}{rest}")
+        assert call(["graph", str(tmp_path / "graph.yaml")]) == 0
+        assert name in capsys.readouterr().out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from fractions import Fraction
 from math import lcm
 from pathlib import Path
 
@@ -69,7 +70,10 @@ def write_video(
     if faults:
         raise MediaError(*faults)
     require_encoders(*([_VIDEO_ENCODER, _AUDIO_ENCODER] if waveform else [_VIDEO_ENCODER]))
-    options = {"movflags": "use_metadata_tags+faststart", "movie_timescale": str(_clock(frames, waveform))}
+    options = {
+        "movflags": "use_metadata_tags+faststart",
+        "movie_timescale": str(clock(frames.frame_rate, waveform.sample_rate if waveform else 1)),
+    }
     with (
         replacing(target) as draft,
         encoding(target),
@@ -132,13 +136,12 @@ def encode(
         sound.finish()
 
 
-def _clock(frames: Frames, waveform: Waveform | None) -> int:
-    """Ticks per second in which both durations are whole; else the sound's, which has the finer grain.
+def clock(frame_rate: Fraction, sample_rate: int) -> int:
+    """Ticks per second in which the lengths of both are whole; else that of the sound, which has the finer grain.
 
     Without it the length of the sound would be rounded to milliseconds.
     """
-    sample_rate = waveform.sample_rate if waveform else 1
-    exact = lcm(1000, frames.frame_rate.numerator, sample_rate)
+    exact = lcm(1000, frame_rate.numerator, sample_rate)
     return exact if exact <= _MAX_CLOCK else lcm(1000, sample_rate)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -69,16 +70,22 @@ def browser(profile: Path) -> Iterator[Page]:
     assert CHROMIUM
     their_reader, writer = os.pipe()
     reader, their_writer = os.pipe()
-    # The browser reads from 3 and writes to 4
-    command = f'exec "$0" "$@" 3<&{their_reader} 4>&{their_writer}'
+    spare = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (their_reader, their_writer)]
+
+    def place() -> None:
+        """The browser reads from 3 and writes to 4."""
+        for descriptor, end in enumerate(spare, 3):
+            os.dup2(end, descriptor)
+
     process = subprocess.Popen(
-        ["/bin/sh", "-c", command, CHROMIUM, *_FLAGS, f"--user-data-dir={profile}", "--remote-debugging-pipe"],
-        pass_fds=(their_reader, their_writer),
+        [CHROMIUM, *_FLAGS, f"--user-data-dir={profile}", "--remote-debugging-pipe"],
+        preexec_fn=place,
+        pass_fds=(3, 4),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    os.close(their_reader)
-    os.close(their_writer)
+    for end in (their_reader, their_writer, *spare):
+        os.close(end)
     try:
         page = Page(writer, reader)
         yield page

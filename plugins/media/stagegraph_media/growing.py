@@ -47,6 +47,9 @@ class Part:
             MediaError: it is no file of fragments, or damaged.
         """
         source = find(path, Limits())
+        if not _is_fragmented(path):
+            why, fix = "only what media.write_segment writes is joined as it is", "leave fragmented out"
+            raise source.error("media.not_joinable", "the file has no fragments", why=why, fix=fix)
         with source.path.open("rb") as file:
             try:
                 found = Fragmented.read(file, file.seek(0, 2))

@@ -363,7 +363,7 @@ def _named_joiners(joiners: Iterable[Any]) -> Iterator[tuple[str, Joiner]]:
             raise PluginError(Fault("plugin_invalid", what))
         spec = spec_of(joiner.stage)
         if not spec.is_variadic or "path" not in spec.params:
-            what = f"it registers as what joins files {spec.id}, which does not take any number of paths or has no path"
+            what = f"it registers as what joins files {spec.id}, which takes no number of paths, or has no param path"
             raise PluginError(Fault("plugin_invalid", what))
         yield from ((suffix, joiner) for suffix in suffixes)
 

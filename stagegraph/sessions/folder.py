@@ -90,7 +90,7 @@ class Made:
         home = f"segment-{self.index:04d}"
         for file in self.files:
             parts = PurePath(file).parts
-            if told[-1 - len(parts) :] == (home, *parts) and ".." not in parts:
+            if told[-1 - len(parts) :] == (home, *parts) and ".." not in parts and not PurePath(file).is_absolute():
                 return file
         return None
 

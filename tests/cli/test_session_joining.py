@@ -131,7 +131,7 @@ def test_a_session_that_goes_on_with_another_has_its_own_segments(cli: Cli) -> N
     shutil.rmtree("other/segment-0001")
     refused = cli("session", "export", "other", "-o", "x.note")
     assert refused.err.startswith(
-        "other/segment-0001: error[no_segment]: segment 1 of other has no file of the output note"
+        "other/segment-0001/segment.json: error[no_segment]: segment 1 of other has no file of the output note"
     )
 
 
@@ -154,7 +154,7 @@ def test_a_segment_that_is_missing_is_told_before_any_work(cli: Cli, lost: str, 
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["-o", "all.mp3"], "error[no_joiner]: no installed plugin joins segments to all.mp3\n  fix: name a file that"),
+        (["-o", "all.mp3"], "error[no_joiner]: no installed plugin joins segments to all.mp3\n  fix: name a file"),
         (["-o", "film"], "error[no_joiner]: no installed plugin joins segments to film\n  fix: name a file that"),
         (["-o", "x.note", "--output", "nte"], 'error[unknown_output]: notes/grow has no output "nte"\n  fix: did you'),
         (

@@ -205,7 +205,7 @@ class Graph:
             components: argument -> component name, where several components provide what the stage is lent. Of a graph:
                 its component -> the component of this graph to use in its place.
             params: the params of a stage given by its id.
-            when: a bool that decides whether the node runs.
+            when: decides whether the node runs: a bool, or what may be None, for whether it is there.
             map: inputs that are fed lists; the stage runs for each item, and its outputs are lists.
             timeout: seconds after which a call has failed.
             retry: how often the stage is called when it fails with an error that may pass.

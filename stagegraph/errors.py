@@ -293,9 +293,9 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"use one of: {', '.join(names)}" if names else ""
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant, if there is one."""
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The known name that was probably meant, if there is one; `cutoff` is how much must be alike, from 0 to 1."""
     import difflib
 
-    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=cutoff)
     return near[0] if near else None

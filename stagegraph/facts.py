@@ -19,6 +19,9 @@ A value that is there tells its own facts, if its class has a property `facts`, 
     def facts(self) -> Facts:
         return {"height": self.height, "width": self.width}
 
+A number, a text or a truth value that a run is given, or that is a constant, is its own fact, `value`: a stage that
+reads the file at a path can look at it before the run, and raise its own error.
+
 So the conformance suite (`stagegraph.testing`) can hold what a stage foretells against what it makes.
 """
 
@@ -32,6 +35,10 @@ from stagegraph.errors import Fault
 
 #: What is known of a value: names that its type explains -> plain values. Nothing is known of what is not there.
 Facts = Mapping[str, Any]
+
+
+#: The name of the fact that a plain value is.
+VALUE = "value"
 
 
 class FactError(ValueError):
@@ -81,6 +88,13 @@ def facts_of_value(value: Any) -> Facts | None:
     """What a value that is there tells of itself; None if its class has no `facts`."""
     told: Facts | None = getattr(value, "facts", None) if hasattr(type(value), "facts") else None
     return told
+
+
+def facts_of_given(value: Any) -> Facts:
+    """What is known of a value that is there before the run."""
+    if value is None or isinstance(value, str | int | float):
+        return {VALUE: value}
+    return facts_of_value(value) or {}
 
 
 def memory_of(stage: Any, inputs: Mapping[str, Facts]) -> int | None:

@@ -78,7 +78,7 @@ class NodeDecl:
         inputs: what feeds each input: a wire, a constant, or a list of them for a variadic input.
         components: needed only where several components of the graph provide what the stage is lent: argument -> name.
             Of a graph: component in it -> component of this graph to use in its place.
-        when: whether the node runs: true, false, or a wire of type bool.
+        when: whether the node runs: true, false, or a wire: a bool, or what may be None, for whether it is there.
         map: inputs that are fed lists; the stage runs for each item, and its outputs are lists.
         timeout: seconds after which a call has failed.
         retry: how often the stage is called when it fails with an error that may pass.

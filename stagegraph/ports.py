@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import types
 import typing
 from collections.abc import Callable
@@ -61,6 +63,14 @@ def accepts(wanted: Any, given: Any) -> bool:
     if _is_plain(wanted) and _is_plain(given):
         return issubclass(given, wanted) or (wanted is float and given is int)
     return _is_subhint(wanted, given)
+
+
+def if_there(type_: Any) -> Any:
+    """What a type that allows None is without it; None if it does not allow it."""
+    members = typing.get_args(type_) if typing.get_origin(type_) in _UNIONS else ()
+    if type(None) not in members:
+        return None
+    return functools.reduce(operator.or_, [member for member in members if member is not type(None)])
 
 
 def _is_plain(type_: Any) -> bool:

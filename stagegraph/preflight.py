@@ -15,8 +15,8 @@ from stagegraph import graph as graphs
 from stagegraph import plan as plans
 from stagegraph.components import component_spec_of, faults_of, part_facts_of
 from stagegraph.errors import ComponentError, Fault, GraphError, Location, PlanError, StagegraphError
-from stagegraph.facts import FactError, Facts, facts_of, faults_of_stage, files_of
-from stagegraph.graph import Constant, Graph, Node, Ref, in_order
+from stagegraph.facts import VALUE, FactError, Facts, facts_of, facts_of_given, faults_of_stage, files_of
+from stagegraph.graph import INPUTS, Constant, Graph, Node, Ref, in_order
 from stagegraph.manifest import Manifest
 from stagegraph.plan import Plan
 from stagegraph.registry import Registry
@@ -77,27 +77,34 @@ def examine(manifest: Manifest, registry: Registry, outputs: Iterable[str] | Non
     return Report(graph, tuple(faults), tuple(odd), kind)
 
 
-def preflight(plan: Plan) -> None:
+def preflight(plan: Plan, inputs: Mapping[str, Any] | None = None) -> None:
     """Look for everything that would keep the plan from running to its end.
 
     Components look for their files, stages check their settings, the files that they will write, and what follows from
-    the sizes that flow. No weights are read.
+    the sizes that flow, and from the values of inputs. No weights are read.
+
+    Args:
+        plan: what will run.
+        inputs: the values of the graph's inputs, as far as they are there.
 
     Raises:
         ComponentError: something is missing on this machine; carries every fault, also those of the graph.
         GraphError: the graph or its settings are wrong; with every fault.
     """
-    missing, wrong = _found(plan.graph, [step.node for step in plan.steps])
+    missing, wrong = _found(plan.graph, [step.node for step in plan.steps], inputs or {})
     if missing:
         raise ComponentError(*in_order([*missing, *wrong]))
     if wrong:
         raise GraphError(*in_order(wrong))
 
 
-def _found(graph: Graph, nodes: Sequence[Node]) -> tuple[list[Fault], list[Fault]]:
+def _found(
+    graph: Graph, nodes: Sequence[Node], inputs: Mapping[str, Any] | None = None
+) -> tuple[list[Fault], list[Fault]]:
     """What is missing on this machine for some nodes, and what is wrong with their settings."""
     telling = [node for node in nodes if node.spec.foretells]
-    return list(_components(graph, nodes)), [*_stages(telling), *_files(telling), *Known(graph, telling).faults]
+    known = Known(graph, telling, inputs or {})
+    return list(_components(graph, nodes)), [*_stages(telling), *_files(telling), *known.faults]
 
 
 def facts(plan: Plan) -> dict[Ref, Facts]:
@@ -190,6 +197,7 @@ class Known:
     Args:
         graph: has the components.
         nodes: those that are looked at, each after those that feed it.
+        inputs: values of the graph's inputs.
 
     Attributes:
         values: by what makes them.
@@ -197,10 +205,10 @@ class Known:
         faults: of nodes that cannot take what is known to come.
     """
 
-    def __init__(self, graph: Graph, nodes: Sequence[Node]) -> None:
+    def __init__(self, graph: Graph, nodes: Sequence[Node], inputs: Mapping[str, Any] | None = None) -> None:
         lent = dict.fromkeys(ref for node in nodes for ref in node.lent.values())
         self._uncertain = _may_be_skipped(nodes)
-        self.values: dict[Ref, Facts] = {}
+        self.values: dict[Ref, Facts] = {Ref(INPUTS, n): facts_of_given(v) for n, v in (inputs or {}).items()}
         self.parts = {ref: _part_facts(graph.components[ref.component], ref.part) for ref in lent}
         self.faults: list[Fault] = []
         for node in nodes:
@@ -210,6 +218,8 @@ class Known:
                 made = facts_of(node.stage, self.of(node))
             except FactError as error:
                 self.faults.append(_at(node, _mismatch(node, error)))
+            except StagegraphError as error:
+                self.faults += [_found_at(fault, node.location, f"nodes.{node.name}") for fault in error.faults]
             except Exception as error:
                 what = f"facts of {node.name} ({node.spec.id}) failed: {type(error).__name__}: {error}"
                 self.faults.append(_at(node, Fault("invalid_stage", what, fix="tell the author of its plugin")))
@@ -218,7 +228,12 @@ class Known:
 
     def of(self, node: Node) -> Mapping[str, Facts]:
         """What is known of the arguments of a node."""
-        flows = {p: self.values[s] for p, s in node.inputs.items() if isinstance(s, Ref) and s in self.values}
+        certain = node.name not in self._uncertain  # else nothing may be said of values that it may never be given
+        flows = {
+            port: told
+            for port, source in node.inputs.items()
+            if not isinstance(source, tuple) and (told := self._of(source)) and (certain or VALUE not in told)
+        }
         each = {
             f"{port}[{number}]": self._if_certain(source)
             for port, sources in node.inputs.items()
@@ -226,6 +241,9 @@ class Known:
             for number, source in enumerate(sources)
         }
         return {**flows, **each, **{argument: self.parts[ref] for argument, ref in node.lent.items()}}
+
+    def _of(self, source: Ref | Constant) -> Facts:
+        return self.values.get(source, {}) if isinstance(source, Ref) else facts_of_given(source.value)
 
     def _if_certain(self, source: Ref | Constant) -> Facts:
         """What is known of a value of a variadic input, unless it may be left out."""

@@ -152,7 +152,7 @@ class Registry:
         known = list(known)
         plugin = name.partition(".")[0].partition("/")[0]
         absent = plugin != name and self.plugins and all(origin.plugin != plugin for origin in self.plugins)
-        if not known or (absent and nearest(name, known) is None):
+        if not known or (absent and nearest(name, known, cutoff=0.75) is None):
             why = f'no installed plugin is called "{plugin}"' if absent else ""
             return Fault(code, f'there is no {what} "{name}"', why=why, fix="install the plugin that registers it")
         return Fault(code, f'there is no {what} "{name}"', fix=suggest(name, known))

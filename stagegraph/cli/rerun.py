@@ -89,7 +89,7 @@ def rerun(
         named.add(node)
     again.check_paths(plan, named, recorded.name)
     values = again.inputs_of(recorded, plan, words)
-    preflight(plan)
+    preflight(plan, values)
     compared = again.compare(recorded, plan, {name.partition(".")[0] for name in settings}, accepted)
     _tell(recorded, compared.changes)
     if compared.faults:

@@ -44,7 +44,7 @@ def check(
     except InputError as error:
         errors.append(error)
     try:
-        preflight(plan)
+        preflight(plan, values)
     except (GraphError, ComponentError) as error:
         errors.append(error)
     if errors:

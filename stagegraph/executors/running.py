@@ -367,8 +367,9 @@ class Running:
             condition = self._values[step.when]
             if isinstance(condition, _Skipped):
                 return condition.why
-            if not condition:
-                return f"{step.node.when} is false" if isinstance(step.node.when, Ref) else "its condition is false"
+            if condition is None or condition is False:
+                told = "None" if condition is None else "false"
+                return f"{step.node.when} is {told}" if isinstance(step.node.when, Ref) else "its condition is false"
         for argument, slot in step.reads:
             value = self._values[slot]
             if type(value) is _Skipped and step.node.spec.inputs[argument].required:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from stagegraph.graph.faults import Faults, Locate, in_order, listed, named, onc
 from stagegraph.graph.reach import names, needed
 from stagegraph.graph.values import INPUTS, OUTPUTS, Constant, Graph, Node, PartRef, Ref, Source, is_name
 from stagegraph.manifest import Value
-from stagegraph.ports import accepts, list_of, type_name
+from stagegraph.ports import accepts, if_there, list_of, type_name
 from stagegraph.serde import Path, StructureError, structure
 
 
@@ -160,9 +161,10 @@ class _Binder(Faults):
         if known is None:
             return None
         ref, given = known
-        if not accepts(bool, given):
-            what = f"{ref} is {type_name(given)}, but {draft.name} runs by a bool"
-            self.add(path, "type_mismatch", what, fix="give when a wire of type bool")
+        there = if_there(given)
+        if not accepts(bool, given) and (there is None or bool in (there, *typing.get_args(there))):
+            what = f"{ref} is {type_name(given)}, but {draft.name} runs by a bool, or by what may be None"
+            self.add(path, "type_mismatch", what, fix="give when a wire of type bool, or of one such as Image | None")
         return ref
 
     def _check_map(self, draft: Draft) -> None:
@@ -200,10 +202,14 @@ class _Binder(Faults):
             return None
         ref, given = known
         if given is not draft.spec.inputs[port].type or draft.map or draft.gates:
+            if isinstance(draft.when, str) and self._known(draft.when) == ref:
+                given = if_there(given) or given  # the node runs only if it is there
             self._check_type(path, draft, port, ref, given)
         return ref
 
     def _constant(self, path: Path, draft: Draft, port: str, constant: Value) -> Constant | None:
+        if draft.when is False and constant.value is None:
+            return Constant(None)  # what is not there, for a node that therefore never runs
         try:
             return Constant(structure(constant.value, self._wanted(draft, port)))
         except StructureError as error:
@@ -414,6 +420,8 @@ class _Binder(Faults):
     def _known(self, text: str) -> Ref | None:
         """The producer that a reference names, if it names one plainly."""
         node, _, port = text.partition(".")
+        if node == INPUTS:
+            return Ref(INPUTS, port) if port in self._drafts.inputs else None
         draft = self._drafts.nodes.get(node)
         outputs = list(draft.spec.outputs) if draft is not None else []
         return Ref(node, port or outputs[0]) if port in outputs or (not port and len(outputs) == 1) else None

@@ -117,7 +117,7 @@ def _chosen(draft: Draft, graph: Drafts) -> dict[str, str]:
 
 
 def _condition(wire: Wire) -> str | bool:
-    return bool(wire.value) if isinstance(wire, Value) else _reference(wire)
+    return wire.value is not None and wire.value is not False if isinstance(wire, Value) else _reference(wire)
 
 
 def _reference(wire: Wire) -> str:

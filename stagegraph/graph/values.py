@@ -88,7 +88,7 @@ class Node:
     """A stage with its params, placed in a graph, wired and lent its components.
 
     Attributes:
-        when: a bool that decides whether the node runs at all.
+        when: decides whether the node runs at all: a bool, or what may be None, for whether it is there.
         map: inputs that take the items of a list, one call an item; every output is then a list.
         timeout: seconds after which a call has failed.
         retry: how often the stage is called when it fails with an error that may pass.

@@ -121,7 +121,8 @@ def _node(graph: Graph, node: Node, run: RunView | None) -> Element:
         fed = [_feed(source) for feed, source in node.feeds() if feed == name]
         inputs.append([name, _type(port.type), *(fed or [default])])
     if node.when is not None:
-        inputs.append(["when", _type(bool), _feed(node.when)])
+        known = _type(graph.output_type(node.when)) if isinstance(node.when, Ref) else _type(bool)
+        inputs.append(["when", known, _feed(node.when)])
     outputs = [[name, _type(port.type), *_read_by(graph, Ref(node.name, name))] for name, port in spec.outputs.items()]
     lent: list[Sequence[Content]] = [
         [argument, _type(spec.lent[argument].type), _a("component", part.component, str(part))]

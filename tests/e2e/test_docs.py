@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import importlib
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import stagegraph as sg
 from stagegraph import plugins
 from stagegraph.cli.app import call
 from stagegraph.plugins import default_plugins
+from stagegraph_media.audio import write_audio
+from stagegraph_media.png import write_image
 from stagegraph_media.reading import probe
-from stagegraph_media.values import Frames
+from stagegraph_media.values import Frames, Image, Waveform
+from stagegraph_media.writing import write_video
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+OF_LTX2 = ROOT / "plugins" / "ltx2" / "README.md"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", OF_LTX2, *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -41,13 +47,13 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("tiny")
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_of_a_page_runs_as_one_program(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The blocks run in order; what a comment behind a print says is what is printed."""
     program = "\n".join(blocks(page, "python"))
-    module = f"page_{page.stem.replace('-', '_')}"
+    module = f"page_{page.parent.name}_{page.stem}".replace("-", "_")
     (tmp_path / f"{module}.py").write_text(program, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     names = vars(importlib.import_module(module))
@@ -58,9 +64,47 @@ def test_python_of_a_page_runs_as_one_program(
         _check_the_plugin(names)
 
 
-def _check_the_plugin(names: dict[str, object]) -> None:
-    import numpy as np
+SMALL = {"height": 64, "width": 96, "num_frames": 17}
 
+
+@pytest.fixture
+def media(_own_folder: None) -> None:
+    """The files that the commands of the pages name."""
+    rng = np.random.default_rng(0)
+    for name in ("fox.png", "night.png"):
+        write_image(name, Image(rng.integers(0, 256, (64, 96, 3), np.uint8)))
+    sound = Waveform(rng.uniform(-0.1, 0.1, (2, 24_000)).astype(np.float32), 24_000)
+    write_audio("story.wav", sound)
+    write_video("clip.mp4", Frames(rng.integers(0, 256, (25, 64, 96, 3), np.uint8), 24), sound)
+
+
+def _commands(page: Path, start: str) -> list[str]:
+    shown = "\n".join(blocks(page, "console")).replace("\\\n", "")
+    return [line.removeprefix("$ ") for line in shown.splitlines() if line.startswith(f"$ {start}")]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("media", "tiny")
+@pytest.mark.parametrize("command", _commands(OF_LTX2, "stagegraph run ltx2/"))
+def test_a_run_of_the_page_of_ltx2_makes_its_video(command: str) -> None:
+    """As it stands there, but for the weights and the size, which are small."""
+    _, *words = re.sub(r"--set (model\.path|latents\.)\S+", "", command).split(" ", 1)
+    words = shlex.split(words[0])
+    small = [] if "ltx2/retake" in words else [w for name, n in SMALL.items() for w in ("--set", f"latents.{name}={n}")]
+    assert call([*words, *small]) == 0, words
+    video = words[words.index("-o") + 1] if "-o" in words else next(Path("runs").glob("*/write.mp4"))
+    assert probe(video).num_frames == (25 if "ltx2/retake" in words else 17)
+
+
+def test_yaml_of_the_page_of_ltx2_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whole manifests; the rest is a part of one."""
+    (whole,) = [text for text in blocks(OF_LTX2, "yaml") if text.startswith("stagegraph:")]
+    Path("mine.yaml").write_text(whole)
+    assert call(["validate", "mine.yaml"]) == 0
+    assert capsys.readouterr().out.startswith("ok: three-pictures, ")
+
+
+def _check_the_plugin(names: dict[str, object]) -> None:
     tint = names["Tint"]
     grey = Frames(np.full((1, 2, 2, 3), 100, np.uint8), 24)
     brown = tint(strength=1.0).run(grey, context=sg.StageContext())  # type: ignore[operator]

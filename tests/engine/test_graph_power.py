@@ -120,6 +120,51 @@ def test_an_output_that_was_skipped_says_why(capsys: pytest.CaptureFixture[str])
     assert str(error.value) == 'error[skipped]: output "y" was not made\n  why: is_large.output is false'
 
 
+MAYBE = (
+    "stagegraph: 1\nname: m\ninputs: {x: {type: int}, maybe: {type: int | None, default: null}}\nnodes:\n"
+    "  scaled: {stage: power.scale, when: inputs.maybe, inputs: {value: inputs.maybe}}\n"
+    "  y: {stage: power.add, inputs: {first: inputs.x, others: scaled}}\n"
+    "outputs: {y: y}\n"
+)
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_node_that_runs_by_what_may_be_none_may_take_it(runner: object) -> None:
+    """It is skipped for None, and for nothing else: 0 is there."""
+    assert run_text(MAYBE, runner, x=1) == {"y": 1}
+    assert run_text(MAYBE, runner, x=1, maybe=0) == {"y": 1}
+    assert run_text(MAYBE, runner, x=1, maybe=0, outputs=["scaled"]) == {"scaled.output": 0}
+    assert run_text(MAYBE, runner, x=1, maybe=4) == {"y": 9}
+
+
+def test_what_may_be_none_is_taken_only_by_the_node_that_looks() -> None:
+    """Another node, or another wire of the same one, would be fed None."""
+    wrong = "nodes:\n  other: {stage: power.scale, inputs: {value: inputs.maybe}}\n"
+    with pytest.raises(GraphError) as error:
+        build(manifests.loads(MAYBE.replace("nodes:\n", wrong), "m.yaml"), REGISTRY)
+    assert str(error.value) == (
+        "m.yaml:5:47: error[type_mismatch]: inputs.maybe is int | None, but other.value takes int\n"
+        "  why: other (power.scale) takes: value int, extra int?\n"
+        "  fix: wire value: inputs.x or scaled.output or y.output"
+    )
+
+
+def test_a_graph_within_a_graph_looks_whether_its_input_is_there(tmp_path: Path) -> None:
+    """Fed by a wire, by a constant, by its default, and by nothing at all."""
+    (tmp_path / "inner.yaml").write_text(MAYBE)
+    (tmp_path / "outer.yaml").write_text(
+        "stagegraph: 1\nname: outer\ninputs: {x: {type: int}, given: {type: int | None, default: null}}\nnodes:\n"
+        "  wired: {graph: inner.yaml, inputs: {x: inputs.x, maybe: inputs.given}}\n"
+        "  there: {graph: inner.yaml, inputs: {x: inputs.x, maybe: {value: 0}}}\n"
+        "  none: {graph: inner.yaml, inputs: {x: inputs.x, maybe: {value: null}}}\n"
+        "  default: {graph: inner.yaml, inputs: {x: inputs.x}}\n"
+        "outputs: {wired: wired, zero: there/scaled, none: none, default: default}\n"
+    )
+    plan = plans.make(build(manifests.load(tmp_path / "outer.yaml"), REGISTRY), None)
+    assert dict(serial.run(plan, {"x": 1}).outputs) == {"wired": 1, "zero": 0, "none": 1, "default": 1}
+    assert serial.run(plan, {"x": 1, "given": 4})["wired"] == 9
+
+
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_an_optional_input_of_a_skipped_node_takes_its_default(runner: object) -> None:
     """`extra` is 0 if its node did not run."""
@@ -269,8 +314,8 @@ def test_any_node_is_a_target_and_any_output_can_be_given() -> None:
         (
             "  a: {stage: power.scale, when: inputs.x, inputs: {value: inputs.x}}\n",
             (
-                "m.yaml:5:33: error[type_mismatch]: inputs.x is int, but a runs by a bool\n"
-                "  fix: give when a wire of type bool"
+                "m.yaml:5:33: error[type_mismatch]: inputs.x is int, but a runs by a bool, or by what may be None\n"
+                "  fix: give when a wire of type bool, or of one such as Image | None"
             ),
         ),
         (

@@ -9,12 +9,13 @@ from typing import Any
 
 import av
 import numpy as np
+import PIL.Image
 import pytest
 
 import stagegraph
 from stagegraph import Cancellation, Graph, StageContext
 from stagegraph.cli.app import call
-from stagegraph.errors import Cancelled, StageError
+from stagegraph.errors import Cancelled, GraphError, StageError
 from stagegraph.facts import FactError
 from stagegraph.stages import spec_of
 from stagegraph_media import errors, plugin
@@ -30,6 +31,12 @@ from stagegraph_media.writing import write_video
 from .conftest import MakeFrames, MakeSound
 
 RECORD = {"schema": "stagegraph.run/1", "id": "7f3a", "inputs": {"prompt": "ein Füchslein 🦊 \ud800 \0"}}
+
+
+@stagegraph.stage("fake.echo", version=1)
+def echo(path: str) -> str:
+    """The path, made by a node."""
+    return path
 
 
 def context(directory: Path) -> StageContext:
@@ -153,17 +160,34 @@ def test_the_engine_runs_reading_and_writing(tmp_path: Path, make_frames: MakeFr
     assert (tmp_path / "run" / "run.json").is_file()
 
 
-def test_the_engine_reports_media_errors(tmp_path: Path) -> None:
-    """With the node, and the fault as the reader told it."""
+def test_a_file_is_looked_at_before_anything_runs(tmp_path: Path) -> None:
+    """Its header tells whether it can be read; a path that a node makes is looked at when it is there."""
     graph = Graph("read")
     clip = graph.add(ReadVideo(), name="read", path=graph.input("path", str))
     graph.output("frames", clip.frames)
+    with pytest.raises(GraphError) as refused:
+        graph.run(path=str(tmp_path / "no.mp4"))
+    told = f"{tmp_path / 'no.mp4'}: error[media.not_found]: cannot open the file: No such file or directory"
+    assert str(refused.value) == told
+
+    graph = Graph("read")
+    said = graph.add(echo, path=graph.input("path", str))
+    graph.output("frames", graph.add(ReadVideo(), name="read", path=said).frames)
     with pytest.raises(StageError) as caught:
         graph.run(path=str(tmp_path / "no.mp4"))
     assert (caught.value.node, caught.value.stage) == ("read", "media.read_video@1")
-    assert str(caught.value) == (
-        f"{tmp_path / 'no.mp4'}: error[media.not_found]: cannot open the file: No such file or directory"
-    )
+    assert str(caught.value) == told
+
+
+def test_an_image_tells_its_size_before_it_is_read(tmp_path: Path) -> None:
+    """Upright, as it will be."""
+    path = tmp_path / "lying.jpg"
+    turned = PIL.Image.Exif()
+    turned[0x0112] = 6  # the orientation: a quarter turn
+    PIL.Image.new("RGB", (8, 4)).save(path, exif=turned)
+    assert ReadImage().facts({"path": {"value": str(path)}}) == {"output": {"height": 8, "width": 4}}
+    assert read_image(path).facts == {"height": 8, "width": 4}
+    assert ReadImage().facts({}) == {}
 
 
 def test_the_plugin_registers_stages_and_types() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stagegraph import Graph
-from stagegraph.errors import StageError
+from stagegraph.errors import GraphError
 from stagegraph.facts import FactError
 from stagegraph_media.editing_stages import ConcatFrames, ConcatWaveforms, Trim, TrimWaveform
 from stagegraph_media.errors import MediaError
@@ -247,10 +247,11 @@ def test_the_engine_cuts_joins_and_writes(tmp_path: Path, make_frames: MakeFrame
 
 
 def test_the_engine_reports_parts_that_do_not_fit(make_frames: MakeFrames) -> None:
-    """With the node."""
-    with pytest.raises(StageError) as caught:
+    """With the node, before it runs: frames that are given tell their number."""
+    with pytest.raises(GraphError) as caught:
         joined({"start": 24}).run(frames=make_frames(9), sound=None)
     assert str(caught.value) == (
-        "part0: error[media.no_such_part]: there are 9 frames, of which the part from 24 to the end is asked for\n"
+        "nodes.part0.inputs.frames: error[fact_mismatch]: part0 (media.trim): "
+        "there are 9 frames, of which the part from 24 to the end is asked for (from inputs.frames)\n"
         "  fix: ask for a part that is there"
     )

@@ -13,6 +13,7 @@ from stagegraph.errors import Fault
 from stagegraph.facts import FactError, Facts
 from stagegraph_media import soundforms
 from stagegraph_media.errors import MediaError
+from stagegraph_media.sources import Limits
 from stagegraph_media.stages import Written
 from stagegraph_media.targets import target
 from stagegraph_media.values import MAX_CHANNELS, Waveform
@@ -40,12 +41,24 @@ class ReadAudio:
     max_channels: int = param(default=MAX_CHANNELS, ge=1, le=MAX_CHANNELS, help="The most channels that are accepted")
     max_gib: float = param(default=8.0, gt=0, help="The most memory for samples, in GiB")
 
+    def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
+        """The file must have sound, if it is known."""
+        from stagegraph_media import looking
+
+        if (path := looking.known_path(inputs)) is not None:
+            looking.sound(path, self._limits)
+        return {}
+
     def run(self, path: str, *, context: StageContext) -> Waveform:
         """The file at a path, relative to the current directory."""
-        from stagegraph_media.reading import Limits, read_audio
+        from stagegraph_media.reading import read_audio
 
-        limits = Limits(seconds=self.max_seconds, channels=self.max_channels, decoded_bytes=int(self.max_gib * 2**30))
+        limits = self._limits
         return read_audio(path, limits=limits, start=self.start, duration=self.duration, progress=context.progress)
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(seconds=self.max_seconds, channels=self.max_channels, decoded_bytes=int(self.max_gib * 2**30))
 
 
 @stage("media.write_audio", version=1, cache=False, lane="io")

@@ -158,9 +158,7 @@ def read_image(path: str | os.PathLike[str], *, limits: Limits | None = None) ->
     """
     limits = limits or Limits()
     source = find(path, limits)
-    told, data = _image_header(source)
-    if told.height * told.width > limits.frame_pixels:
-        raise source.too_large(f"the image is {told.width}x{told.height}", f"{limits.frame_pixels} pixels")
+    told, data = image_header(source, limits)
     with guarded(source):
         decoder = av.CodecContext.create(IMAGE_DECODERS[source.format], "r")
         assert isinstance(decoder, VideoCodecContext)
@@ -184,7 +182,7 @@ def probe(path: str | os.PathLike[str]) -> MediaInfo:
     """
     source = find(path)
     if source.format in IMAGE_DECODERS:
-        told, _ = _image_header(source)
+        told, _ = image_header(source, Limits())
         return MediaInfo(source.format, IMAGE_DECODERS[source.format], told.width, told.height, num_frames=1)
     if source.format in SOUND_DEMUXERS:
         with listening.opened(source, Limits()) as sound:
@@ -223,8 +221,12 @@ def _sound_info(
     )
 
 
-def _image_header(source: Source) -> tuple[Header, bytes]:
-    """(the header, the whole file)."""
+def image_header(source: Source, limits: Limits) -> tuple[Header, bytes]:
+    """(the header, the whole file).
+
+    Raises:
+        MediaError: the file is no such image, or a larger one.
+    """
     if source.format not in IMAGE_DECODERS:
         what, fix = f"a {source.format} video", "read it with media.read_video"
         if source.format in SOUND_DEMUXERS:
@@ -232,12 +234,15 @@ def _image_header(source: Source) -> tuple[Header, bytes]:
         raise source.error("media.unsupported", f"the file is {what}, not an image", fix=fix)
     data = source.path.read_bytes()
     try:
-        return header(source.format, data), data
+        told = header(source.format, data)
     except BrokenHeader as error:
         raise source.damaged(str(error)) from error
     except Animated as error:
         fix = "save one picture of it as a png"
         raise source.error("media.unsupported", str(error), fix=fix) from error
+    if told.height * told.width > limits.frame_pixels:
+        raise source.too_large(f"the image is {told.width}x{told.height}", f"{limits.frame_pixels} pixels")
+    return told, data
 
 
 def _opaque(source: Source, frame: av.VideoFrame) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from stagegraph import StageContext, outputs, param, stage
 from stagegraph.errors import Fault
 from stagegraph.facts import FactError, Facts
 from stagegraph_media.mp4 import PRESETS, RECORD_TAG, WORST_CRF
+from stagegraph_media.sources import Limits
 from stagegraph_media.targets import record_json, target
 from stagegraph_media.values import Frames, Image, Waveform
 
@@ -43,13 +44,24 @@ class ReadVideo:
     max_frames: int = param(default=20_000, ge=1, help="The most pixel frames that are accepted")
     max_gib: float = param(default=8.0, gt=0, help="The most memory for pixels and samples, in GiB")
 
+    def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
+        """The file must be a video, if it is known."""
+        from stagegraph_media import looking
+
+        if (path := looking.known_path(inputs)) is not None:
+            looking.video(path, self._limits)
+        return {}
+
     def run(self, path: str, *, context: StageContext) -> Clip:
         """The file at a path, relative to the current directory."""
-        from stagegraph_media.reading import Limits, read_video
+        from stagegraph_media.reading import read_video
 
-        limits = Limits(frames=self.max_frames, decoded_bytes=int(self.max_gib * 2**30))
-        clip = read_video(path, limits=limits, progress=context.progress)
+        clip = read_video(path, limits=self._limits, progress=context.progress)
         return Clip(clip.frames, clip.waveform, clip.metadata)
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(frames=self.max_frames, decoded_bytes=int(self.max_gib * 2**30))
 
 
 @stage("media.read_image", version=1, cache=False, lane="io")
@@ -58,11 +70,22 @@ class ReadImage:
 
     max_megapixels: float = param(default=64.0, gt=0, help="The largest image that is accepted, in millions of pixels")
 
+    def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
+        """The file must be an image, if it is known; it tells its size."""
+        from stagegraph_media import looking
+
+        path = looking.known_path(inputs)
+        return {} if path is None else {"output": looking.image(path, self._limits)}
+
     def run(self, path: str) -> Image:
         """The file at a path, relative to the current directory."""
-        from stagegraph_media.reading import Limits, read_image
+        from stagegraph_media.reading import read_image
 
-        return read_image(path, limits=Limits(frame_pixels=int(self.max_megapixels * 1_000_000)))
+        return read_image(path, limits=self._limits)
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(frame_pixels=int(self.max_megapixels * 1_000_000))
 
 
 @stage("media.write_video", version=1, cache=False, lane="io")

@@ -289,8 +289,7 @@ BREACHES = {
 ERRORS = {
     "bad.chatty-wrong-in_graph": "error[invalid_type]: input input_texts_1 is str, but was given int 3",
     "bad.mute-in_graph": "error[invalid_type]: input input_text is str, but was given int 3",
-    "bad.prophet-key-in_graph": "facts of prophet (bad.prophet) failed: KeyError: 'clip'",
-    "bad.prophet-refusal-in_graph": "prophet (bad.prophet): 0 is too narrow",
+    "bad.prophet-refusal-in_graph": "prophet (bad.prophet): 32 is too narrow",
     "bad.writer-mute-in_graph": "error[bad.format]: there is no encoder",
     "bad.writer-told-in_graph": "error[bad.format]: there is no encoder",
     "bad.liar-in_graph": "error[stage_output]: liar (bad.liar) declares output as str but returned 3",

@@ -6,6 +6,9 @@ import contextlib
 import errno
 import itertools
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -277,6 +280,28 @@ def test_an_export_that_is_stopped_leaves_nothing(tmp_path: Path, film: Film) ->
             write(film.parts, tmp_path / "whole.mp4", progress=stop)
         assert (tmp_path / "whole.mp4").read_text() == "before"
         assert not list(tmp_path.glob(".*"))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from stagegraph_media import growing, joining
+join = getattr(*{"join_videos": (joining, "join_videos"), "concatenate": (growing, "concatenate")}[sys.argv[1]])
+*parts, target = map(Path, sys.argv[2:])
+join(parts, target, progress=lambda done, total: done == 2 and os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+@pytest.mark.parametrize("how", ["join_videos", "concatenate"])
+def test_an_export_that_is_killed_leaves_what_was_there(tmp_path: Path, film: Film, how: str) -> None:
+    """Nothing has the name of the whole that is none."""
+    target = tmp_path / "whole.mp4"
+    for before in (None, b"before"):
+        if before is not None:
+            target.write_bytes(before)
+        words = [sys.executable, "-c", KILLED, how, *map(str, film.parts), str(target)]
+        assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
+        assert (target.read_bytes() if target.exists() else None) == before
 
 
 def other(tmp_path: Path, what: str) -> Path:

@@ -86,7 +86,7 @@ def shoot(
             first, last = sound_of(start, start + length, frames.frame_rate, sample_rate)
             sound = Waveform(random.uniform(-1, 1, (channels, last - first)).astype(np.float32), sample_rate)
         parts.append(folder / f"{number}.mp4")
-        write_segment(parts[-1], frames, sound, start_frame=start, preset="ultrafast", bits=bits)
+        write_segment(parts[-1], frames, sound, start_frame=start, preset="veryfast", bits=bits)
         clips.append((frames, sound))
         start += length
     return Film(parts, clips)

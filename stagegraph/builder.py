@@ -29,6 +29,7 @@ from stagegraph.errors import Fault, GraphError, ManifestError, suggest
 from stagegraph.graph import INPUTS, OUTPUTS, Draft, Drafts, Input, Ref, bind, embed, read, to_manifest, wrong_wires
 from stagegraph.graph import Graph as BoundGraph
 from stagegraph.manifest import Manifest, NodeDecl, Value
+from stagegraph.memory import fitted
 from stagegraph.plan import Plan
 from stagegraph.ports import REQUIRED, Port, accepts, holds, list_of, type_name
 from stagegraph.record import summary
@@ -269,17 +270,26 @@ class Graph:
             self._bound = bind(self._drafts)
         return self._bound
 
-    def plan(self, outputs: Iterable[str] | None = None, given: Iterable[str] = (), fresh: Iterable[str] = ()) -> Plan:
+    def plan(
+        self,
+        outputs: Iterable[str] | None = None,
+        given: Iterable[str] = (),
+        fresh: Iterable[str] = (),
+        *,
+        memory: str | int | None = None,
+    ) -> Plan:
         """What a run would do; made once for the same arguments, which are those of `run`, until the graph grows.
 
         Raises:
             GraphError: the graph cannot run.
             PlanError: an output, port or node that the graph does not have, or no output at all.
+            FitError: it takes more memory than is given.
         """
         graph = self.bind()
         if self._planned is None:
             self._planned = functools.lru_cache(maxsize=8)(functools.partial(plans.make, graph))
-        return self._planned(None if outputs is None else tuple(outputs), tuple(given), tuple(fresh))
+        made = self._planned(None if outputs is None else tuple(outputs), tuple(given), tuple(fresh))
+        return fitted(made, memory)
 
     def run(
         self,
@@ -292,6 +302,7 @@ class Graph:
         lanes: Lanes | None = None,
         on_event: Listener | None = None,
         pool: Pool | None = None,
+        memory: str | int | None = None,
         directory: Path | Callable[[str], Path] | None = None,
         cancellation: Cancellation | None = None,
         caching: Caching | None = None,
@@ -306,13 +317,15 @@ class Graph:
                 what feeds it.
             fresh: nodes that run even if their outputs are kept, with all that follow them.
             lanes: run steps at the same time, in threads, within these lanes; one after another if None.
+            memory: bytes of the device, `"24GiB"`, or `"auto"` for what is free: parts are moved out of the way so that
+                it suffices, and what takes more all the same is refused before anything is loaded.
             on_event, pool, directory, cancellation, caching: as `executors.serial.run`.
             inputs: the graph's inputs by name.
         """
         from stagegraph.executors import serial, threads
 
         given, inputs = given or {}, {**(values or {}), **inputs}
-        plan = self.plan(outputs, given, fresh)
+        plan = fitted(self.plan(outputs, given, fresh), memory, pooled=pool is not None)
         options: dict[str, Any] = {"given": given, "on_event": on_event, "pool": pool}
         options |= {"directory": directory, "cancellation": cancellation, "caching": caching}
         if lanes is None:

@@ -23,7 +23,9 @@ Optional methods, none of which loads anything but the last three:
 - `placement()` gives what else tells one loaded thing from another, such as the device: name -> text. Components of
   equal fingerprint and placement share what they load;
 - `part_facts(part)` gives what is known of a part before it is loaded: name -> plain value. "bytes" is what it takes
-  once loaded, "device" where; the other names are explained by its type, for the estimates of stages;
+  once loaded, "device" where: a part on the "cpu" is in nobody's way. The other names are explained by its type, for
+  the estimates of stages;
+- `lighter()` gives settings with which its parts take less memory, each with a few words on what they change;
 - `free_memory()` gives the bytes that are free now where parts are loaded to, None if it does not know;
 - `peak_memory()` gives the most bytes in use there since it was last called;
 - `serve()` and `dismiss()`, of a component with a param `nproc`: see below;

@@ -14,7 +14,7 @@
     ├── MissingError                3    something to install or to download
     │   ├── PluginError                  a plugin that is absent or broken
     │   └── ComponentError               weights or libraries that a component needs
-    ├── FitError                    4    more memory than there is; found before anything is loaded
+    ├── FitError                    4    more memory than there is; found before anything is loaded, if it can be
     ├── RunError                    1    work that started and failed
     │   ├── StageError                   one stage of it, with its inputs and its cause
     │   ├── TimedOut                     a stage took longer than its node allows (the cause of a StageError)
@@ -234,7 +234,7 @@ class ComponentError(MissingError):
 
 
 class FitError(StagegraphError):
-    """A plan takes more memory than there is; nothing was loaded."""
+    """More memory is taken than there is."""
 
     exit_code = 4
 

@@ -1,17 +1,19 @@
 """Facts: what is known of a value before it exists, such as its size; and what stages say about them.
 
-A stage may have four more methods, none of which loads anything::
+A stage may have five more methods, none of which loads anything::
 
     def check(self) -> Iterable[Fault]: ...            # what is wrong with its settings on this machine
     def writes(self) -> Iterable[str]: ...             # the files that it will write, besides its own folder
     def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]: ...
-    def memory(self, inputs: Mapping[str, Facts]) -> int | None: ...
+    def memory(self, inputs: Mapping[str, Facts]) -> int | tuple[int, int] | None: ...
+    def lighter(self) -> Iterable[tuple[Mapping[str, Any], str]]: ...
 
 `facts` gets what is known of each argument of `run`: of what flows in, and of the parts of components that are lent
 (their `part_facts`); the values of a variadic input are told apart by `facts_of_each`. It gives what follows for each
 output, and raises `FactError` for what the stage cannot take. So "this edge carries frames of 250 x 400 and the encoder
 wants even sizes" is found before anything heavy loads. `memory` gives the bytes of the device that a call takes beside
-what it is lent; None if it cannot tell.
+what it is lent: those that it needs, or those and the most that it takes where there are more; None if it cannot tell.
+`lighter` gives settings with which it takes less, the cheapest first, each with a few words on what they change.
 
 A value that is there tells its own facts, if its class has a property `facts`, by the same names::
 
@@ -97,10 +99,17 @@ def facts_of_given(value: Any) -> Facts:
     return facts_of_value(value) or {}
 
 
-def memory_of(stage: Any, inputs: Mapping[str, Facts]) -> int | None:
-    """The bytes that a call of a stage takes beside what it is lent; None if it does not say."""
+def memory_of(stage: Any, inputs: Mapping[str, Facts]) -> tuple[int, int] | None:
+    """The bytes that a call of a stage takes beside what it is lent, at least and at most; None if it does not say."""
     method = getattr(stage, "memory", None)
-    return method(inputs) if method is not None else None
+    told = method(inputs) if method is not None else None
+    return (told, told) if isinstance(told, int) else told
+
+
+def lighter_of(thing: Any) -> Iterable[tuple[Mapping[str, Any], str]]:
+    """Settings with which a stage or a component takes less memory, the cheapest first, and what they change."""
+    method = getattr(thing, "lighter", None)
+    return method() if method is not None else ()
 
 
 def faults_of_stage(stage: Any) -> list[Fault]:

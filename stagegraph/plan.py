@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from functools import cached_property
 from typing import Any
 
@@ -178,6 +178,18 @@ def make(
     names = {name: slots[ref] for name, ref in wanted.items()}
     ports = {name: GivenPort(slots[port], _type(graph, port)) for name, port in brought.items()}
     return Plan(graph, tuple(steps), slots, names, ports, _following(nodes, fresh))
+
+
+def offloading(plan: Plan, parts: Collection[PartRef]) -> Plan:
+    """The plan with some parts moved out of the device's memory whenever the next step that is lent anything does
+    without them; the others as before."""
+    steps, following = [], frozenset[PartRef]()
+    for step in reversed(plan.steps):
+        lent = dict.fromkeys(step.node.lent.values())
+        moved = tuple(ref for ref in lent if ref in step.offloads or (ref in parts and ref not in following))
+        steps.append(attrs.evolve(step, offloads=moved))
+        following = frozenset(lent) or following
+    return attrs.evolve(plan, steps=tuple(reversed(steps)))
 
 
 #: Parts that a step loads, releases and offloads.

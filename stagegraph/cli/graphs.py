@@ -17,8 +17,7 @@ from stagegraph.cli.files import read_document, write_text
 from stagegraph.cli.workspace import Workspace
 from stagegraph.errors import Fault, UsageError
 from stagegraph.graph import Graph
-from stagegraph.memory import Estimate, bytes_of, check_fit, size_text
-from stagegraph.plan import Plan
+from stagegraph.memory import Estimate, fitted, size_text
 from stagegraph.record import SCHEMA
 from stagegraph.serde import describe
 from stagegraph.views.diagram import dot, mermaid
@@ -33,7 +32,11 @@ SetOption = Annotated[
 ]
 MemoryOption = Annotated[
     str | None,
-    typer.Option(metavar="SIZE", help='Refuse before anything is loaded what takes more of the device, as in "24GiB".'),
+    typer.Option(
+        metavar="SIZE",
+        help='Memory of the device, as in "24GiB", or "auto" for what is free: parts are moved out of the way so that '
+        "it suffices, and what takes more all the same is refused before anything is loaded.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -112,8 +115,8 @@ def plan(
 ) -> None:
     """Print what a run would do: the steps in order, what each loads, when values and components go, and how much
     memory of the device each step takes as far as its component and its stage tell."""
-    made = plans.make(_workspace(ctx).graph(manifest, set_), target)
-    estimate = check_memory(made, memory) or Estimate(made)
+    made = fitted(plans.make(_workspace(ctx).graph(manifest, set_), target), memory)
+    estimate = Estimate(made)
     if json:
         output.succeed("plan", {**made.as_dict(), "memory": estimate.as_dict()})
     else:
@@ -121,22 +124,6 @@ def plan(
         if estimate.peak:
             output.say(f"memory: {size_text(estimate.peak)} at most")
             output.say("\n".join(f"     {line}" for line in str(estimate).splitlines()))
-
-
-def check_memory(plan: Plan, budget: str | None) -> Estimate | None:
-    """The estimate of a plan that fits into the budget; None without one.
-
-    Raises:
-        UsageError: the budget is no size.
-        FitError: the plan does not fit.
-    """
-    if budget is None:
-        return None
-    count = bytes_of(budget)
-    if count is None:
-        what = f'--memory "{budget}" is no size'
-        raise UsageError(Fault("usage", what, fix="write a number and a unit, as in 24GiB"))
-    return check_fit(plan, count)
 
 
 def _picture(graph: Graph, format: Format, path: Path | None) -> str:

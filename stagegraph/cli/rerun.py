@@ -14,7 +14,7 @@ from stagegraph import rerun as again
 from stagegraph.cli import output as out
 from stagegraph.cli import records
 from stagegraph.cli.execution import Manner, RunFolder, execute, open_store
-from stagegraph.cli.graphs import JsonOption, MemoryOption, SetOption, check_memory
+from stagegraph.cli.graphs import JsonOption, MemoryOption, SetOption
 from stagegraph.cli.options import (
     CacheOption,
     FromOption,
@@ -32,6 +32,7 @@ from stagegraph.cli.workspace import Workspace, assignments
 from stagegraph.errors import PlanError, RecordError
 from stagegraph.graph import Graph, Ref
 from stagegraph.keys import Change
+from stagegraph.memory import fitted
 from stagegraph.plan import Plan
 from stagegraph.preflight import preflight
 from stagegraph.rerun import Accept, Recorded
@@ -95,8 +96,8 @@ def rerun(
     if compared.faults:
         raise RecordError(*compared.faults)
     graph, typed = swept(_asked(plan), words)
-    plan = plans.make(without_records(graph) if no_metadata else graph, None, brought, from_ or ())
-    check_memory(plan, memory)
+    graph = without_records(graph) if no_metadata else graph
+    plan = fitted(plans.make(graph, None, brought, from_ or ()), memory)
     with open_store(cache) as store:
         caching = workspace.caching(store, optional=not cache) if store is not None else None
         data = {"of": recorded.name, "changes": [attrs.asdict(change) for change in compared.changes]}

@@ -12,7 +12,7 @@ from stagegraph import graph as graphs
 from stagegraph import plan as plans
 from stagegraph import record, yaml
 from stagegraph.cli.execution import Manner, RunFolder, execute, open_store
-from stagegraph.cli.graphs import JsonOption, ManifestArgument, MemoryOption, SetOption, check_memory
+from stagegraph.cli.graphs import JsonOption, ManifestArgument, MemoryOption, SetOption
 from stagegraph.cli.options import (
     CacheOption,
     FromOption,
@@ -30,6 +30,7 @@ from stagegraph.cli.workspace import Workspace, assignments, sweeps
 from stagegraph.errors import Fault, UsageError
 from stagegraph.executors.checks import read_values
 from stagegraph.graph import Graph
+from stagegraph.memory import fitted
 from stagegraph.rerun import Recorded, given_of, manifest_of
 from stagegraph.serde import Text
 from stagegraph.sweeps import sweep
@@ -62,8 +63,8 @@ def run(
     if output is not None:
         writer = the_writer(plans.make(graph, target, brought), "-o").name
         graph = writing_to(graph, writer, output, assignments(set_, "--set", "NODE.PARAM"))
-    plan = plans.make(without_records(graph) if no_metadata else graph, target, brought, from_ or ())
-    check_memory(plan, memory)
+    graph = without_records(graph) if no_metadata else graph
+    plan = fitted(plans.make(graph, target, brought, from_ or ()), memory)
     with open_store(cache) as store:
         caching = workspace.caching(store, optional=not cache) if store is not None else None
         folder = RunFolder(runs_dir, graph.name)

@@ -383,7 +383,7 @@ def stagegraph_components():
             ),
         )
     assert cli("plan", "big.yaml", "--memory", "lots").err == (
-        'error[usage]: --memory "lots" is no size\n  fix: write a number and a unit, as in 24GiB\n'
+        'error[usage]: memory is "lots"\n  why: it is no size\n  fix: write a number and a unit, as in 24GiB\n'
     )
 
 

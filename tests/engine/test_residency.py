@@ -10,9 +10,10 @@ import pytest
 
 import stagegraph as sg
 from stagegraph import Lanes, Pool, events
-from stagegraph.errors import Fault, FitError, GraphError
+from stagegraph.errors import Fault, FitError, GraphError, UsageError
 from stagegraph.executors import meter
-from stagegraph.memory import Estimate, bytes_of, check_fit, size_text
+from stagegraph.graph import PartRef
+from stagegraph.memory import Estimate, bytes_of, fit, fitted, room_ahead, size_text
 
 WAIT = 20.0
 """Seconds after which a test that waits for another thread has failed."""
@@ -64,7 +65,7 @@ class Model:
 
     def part_facts(self, part: str) -> Mapping[str, Any]:
         """How large the parts are."""
-        return {"bytes": {"big": 40, "small": 10}[part], "width": 4}
+        return {"bytes": {"big": 40, "small": 10}[part], "width": 4, "device": self.device}
 
     def free_memory(self) -> int | None:
         """What is free, as a param says."""
@@ -123,6 +124,27 @@ class UseSmall:
     def memory(self, inputs: Mapping[str, Any]) -> int:
         """Little."""
         return 3
+
+
+@sg.stage("residency.use_varyingly", version=1)
+class UseVaryingly:
+    """Use the big part in one of several ways."""
+
+    passes: int = sg.param(default=4)
+    tiles: bool = sg.param(default=False)
+
+    def run(self, x: int, *, big: Big) -> int:
+        """Add one."""
+        return x + 1
+
+    def memory(self, inputs: Mapping[str, Any]) -> tuple[int, int]:
+        """By the settings."""
+        least = 16 + self.passes
+        return least, least + 10
+
+    def lighter(self) -> list[tuple[dict[str, Any], str]]:
+        """Fewer passes, at last tiles."""
+        return [({"passes": 2}, "slower"), ({"passes": 1, "tiles": True}, "another result")]
 
 
 @sg.stage("residency.use_plain", version=1)
@@ -325,27 +347,27 @@ def test_an_estimate_follows_what_is_loaded_when() -> None:
     assert [(step.node, step.held, step.call) for step in resident.steps] == [
         ("n0", 40, 20),
         ("n1", 50, 3),
-        ("n2", 50, None),
+        ("n2", 50, 0),
     ]
+    pooled = Estimate(chain(UseSmall(), UseBig()).plan(), pooled=True)
+    assert [step.held for step in pooled.steps] == [50, 50]
     released = Estimate(chain(UseBig(), UseSmall(), plus).plan())
     assert [(step.peak, step.held) for step in released.steps] == [(60, 40), (13, 10), (0, 0)]
     offloaded = Estimate(chain(UseBig(), UseSmall(), UseBig(), residency="offload").plan())
     assert [step.held for step in offloaded.steps] == [40, 10, 40]
     assert str(released) == (
-        "n0       60 B  parts 40 B, call 20 B\n"
-        "n1       13 B  parts 10 B, call 3 B\n"
-        "n2        0 B  parts 0 B, call unknown"
+        "n0       60 B  parts 40 B, call 20 B\nn1       13 B  parts 10 B, call 3 B\nn2        0 B  parts 0 B, call 0 B"
     )
     unknown = Estimate(chain(UsePlain(), model=Plain()).plan())
     assert str(unknown) == "n0        0 B  parts 0 B, call unknown  (not known: model.big)"
 
 
 def test_a_plan_that_does_not_fit_is_refused_with_what_would_help() -> None:
-    """Which step, by how much; whether less residency would do."""
+    """Which step, by how much; less residency, lighter settings, or nothing but less to do."""
     plan = chain(UseSmall(), UseBig(), residency="resident").plan()
-    assert check_fit(plan, 70).peak == 70
+    assert fit(plan, 70) is plan
     with pytest.raises(FitError) as caught:
-        check_fit(plan, 60)
+        fit(plan, 60)
     assert caught.value.exit_code == 4
     assert caught.value.faults == (
         Fault(
@@ -353,14 +375,69 @@ def test_a_plan_that_does_not_fit_is_refused_with_what_would_help() -> None:
             "n1 takes 70 B, 10 B more than there is",
             "nodes.n1",
             "parts 50 B, call 20 B, of 60 B",
-            "keep less loaded: set residency of the other components to offload or release-after-last-use",
+            "keep less loaded: set the residency of model.small to offload or release-after-last-use",
         ),
     )
-    with pytest.raises(FitError) as caught:
-        check_fit(plan, 59)
-    assert caught.value.faults[0].fix == (
-        "the step alone takes 60 B: ask for less, or use a smaller number format or more memory"
-    )
+    fixes = {
+        59: "the step alone takes 60 B: ask for less, or use a smaller number format or more memory",
+        58: "--set n0.passes=2, with which the step alone takes 58 B (slower)",
+        57: "--set n0.passes=1 --set n0.tiles=True, with which the step alone takes 57 B (another result)",
+    }
+    for budget, heavy in ((59, UseBig()), (58, UseVaryingly()), (57, UseVaryingly())):
+        with pytest.raises(FitError) as caught:
+            chain(heavy).plan(memory=budget)
+        assert caught.value.faults[0].fix == fixes[budget]
+
+
+def test_parts_are_moved_out_of_the_way_where_they_must_be() -> None:
+    """The small one while the big one works; its result is the same, and with more memory nothing moves."""
+    g = chain(UseSmall(), UseBig(), UseSmall())
+    assert [step.offloads for step in g.plan(memory=70).steps] == [()] * 3
+    tight = g.plan(memory=60)
+    assert [[str(ref) for ref in step.offloads] for step in tight.steps] == [["model.small"], [], ["model.small"]]
+    assert Estimate(tight).peak == 60
+    assert g.run(x=0, memory=60)["y"] == 3
+    assert LOG == ["load small", "use small", "offload small", "load big", "use big", "restore small", "use small"]
+
+
+def test_what_stays_in_a_pool_is_moved_out_of_the_way_too() -> None:
+    """After the first run both parts would be there: the one that is large enough goes, and comes back."""
+    pool, g = Pool(), chain(UseBig(), UseSmall())
+    for loads in (["load big", "use big", "load small"], ["use big", "restore small"]):
+        LOG.clear()
+        assert g.run(x=0, pool=pool, memory="60B")["y"] == 2
+        assert [*loads, "use small", "offload small"] == LOG
+
+
+def test_what_the_graph_says_is_kept_and_what_cannot_be_moved_stays() -> None:
+    """A part that is to stay; one that is in the memory of the CPU anyway."""
+    stays = chain(UseSmall(), UseBig(), UseSmall(), residency={"small": "resident"})
+    on_cpu = chain(UseSmall(), UseBig(), UseSmall(), model=Model(device="cpu"))
+    for g in (stays, on_cpu):
+        with pytest.raises(FitError):
+            g.plan(memory=60)
+
+
+def test_the_memory_that_is_free_is_a_budget() -> None:
+    """Nine tenths of it; what is no size, or not known, is told."""
+    plan = chain(UseBig(), model=Model(free=67)).plan()
+    assert fitted(plan, "auto") is plan
+    with pytest.raises(FitError):
+        chain(UseBig(), model=Model(free=66)).plan(memory="auto")
+    for memory, why in (("7GB", "it is no size"), ("auto", "no component tells how much is free")):
+        with pytest.raises(UsageError) as caught:
+            chain(UseBig()).plan(memory=memory)
+        fix = "write a number and a unit, as in 24GiB"
+        assert caught.value.faults == (Fault("usage", f'memory is "{memory}"', why=why, fix=fix),)
+
+
+def test_a_part_is_loaded_ahead_only_beside_the_most_that_a_step_takes() -> None:
+    """Which may be more than it needs."""
+    estimate = Estimate(chain(UseVaryingly(), UseSmall()).plan())
+    assert str(estimate.steps[0]) == "     60 B  parts 40 B, call 20 B to 30 B"
+    small = PartRef("model", "small")
+    assert room_ahead(estimate, 0, {small: Model(free=40)})
+    assert not room_ahead(estimate, 0, {small: Model(free=39)})
 
 
 @pytest.mark.parametrize(

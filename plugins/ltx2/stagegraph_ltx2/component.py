@@ -14,11 +14,11 @@ from stagegraph_ltx2 import parts
 from stagegraph_ltx2.checkpoint.contents import Checkpoint
 from stagegraph_ltx2.checkpoint.fingerprint import fingerprint
 from stagegraph_ltx2.checkpoint.opening import open_checkpoint
-from stagegraph_ltx2.checkpoint.sizes import weight_bytes, weight_count
+from stagegraph_ltx2.checkpoint.sizes import weight_bytes
 from stagegraph_ltx2.checkpoint.sought import Sought
 from stagegraph_ltx2.checkpoint.stored import faults_in_files
 from stagegraph_ltx2.errors import raise_all
-from stagegraph_ltx2.lending import DEVICE, DTYPE, load, module_of, part_dtype, place, upsampler_facts
+from stagegraph_ltx2.lending import DEVICE, DTYPE, load, module_of, network_facts, part_dtype, place, upsampler_facts
 from stagegraph_ltx2.model.config import (
     AudioVAEConfig,
     ConnectorsConfig,
@@ -149,16 +149,14 @@ class LTX2Checkpoint:
         return {"distilled": str(self.checkpoint.distilled).lower()}
 
     def part_facts(self, part: str) -> Mapping[str, Any]:
-        """The bytes that a part takes once loaded, from headers; nothing if the checkpoint is not on this machine."""
+        """What a part takes and is made of, from headers; nothing if the checkpoint is not on this machine."""
         checkpoint = self._present()
         if checkpoint is None:
             return {}
         components = checkpoint.components(COMPONENTS[part])
-        facts: dict[str, Any] = {
-            "bytes": weight_count(components) * weight_bytes(part_dtype(part, components[0], self.dtype), self.device)
-        }
+        facts = network_facts(part, components, self.dtype, self.device)
         if part == "transformer":
-            facts |= self._traits(checkpoint)
+            facts |= {**self._traits(checkpoint), "nproc": self.nproc}
         elif part == "latent_upsampler":
             facts |= upsampler_facts(components[0])
         return facts
@@ -167,6 +165,11 @@ class LTX2Checkpoint:
         """What the checkpoint says of its transformer."""
         layers = checkpoint.component("transformer").config.get("num_layers")
         return {"family": checkpoint.family, "distilled": checkpoint.distilled, "layers": layers}
+
+    def lighter(self) -> Iterable[tuple[Mapping[str, Any], str]]:
+        """Half the bytes a number."""
+        if weight_bytes(self.dtype, self.device) == 4:
+            yield {"dtype": "bf16"}, "another format: the result changes"
 
     def free_memory(self) -> int | None:
         """Free bytes of the device."""
@@ -227,7 +230,13 @@ class LTX2Checkpoint:
         """Video latents to pixels."""
         from stagegraph_ltx2.model.video_vae import VideoVAE
 
-        return parts.VideoVAE(self._load("vae", VideoVAEConfig.from_dict, VideoVAE))
+        module = self._load("vae", VideoVAEConfig.from_dict, VideoVAE)
+        if self._placement()[0].type == "cuda":
+            import torch
+
+            # Tensor cores want the channels of a position together; the convolutions then give what they are given.
+            module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        return parts.VideoVAE(module)
 
     @part
     def video_statistics(self) -> parts.VideoStatistics:

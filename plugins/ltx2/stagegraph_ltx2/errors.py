@@ -44,6 +44,7 @@ CODES: dict[str, str] = {
     "ltx2.contradiction": "settings that do not fit each other, the checkpoint or the latents",
     "ltx2.no_such_frame": "a frame that the video does not have, or that cannot be used so",
     "ltx2.no_such_time": "a time that the video does not have",
+    "ltx2.out_of_memory": "a device that had no memory left for what a stage does",
     "ltx2.no_such_device": "a device that this machine does not have",
     "ltx2.rank_lost": "one of several processes that share a transformer ended before its time",
     "ltx2.no_such_dtype": "a number format that models cannot run in",

@@ -99,16 +99,18 @@ def set_scene(
 ) -> Scene:
     """What the transformer is told of a loop; the arguments are those of `Estimator`."""
     samples = len(video.noise)
-    return Scene(
-        _side(video),
-        _side(audio),
-        tuple(_batch(group, guidance, rules, samples) for group in groups),
-        rules.cross_timestep,
-    )
+    texts: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}  # groups with the same prompts share what is made of them
+    batches = []
+    for group in groups:
+        prompts = tuple(id(one.text) for one in group)
+        if prompts not in texts:
+            videos, audios = ([getattr(one.text, name) for one in group] for name in ("video", "audio"))
+            texts[prompts] = torch.cat(videos), torch.cat(audios)
+        batches.append(Batch(len(group), *texts[prompts], _perturbation(group, guidance, rules, samples)))
+    return Scene(_side(video), _side(audio), tuple(batches), rules.cross_timestep)
 
 
-def _batch(group: Sequence[Pass], guidance: Guidance, rules: Rules, samples: int) -> Batch:
-    video, audio = (torch.cat([getattr(one.text, name) for one in group]) for name in ("video", "audio"))
+def _perturbation(group: Sequence[Pass], guidance: Guidance, rules: Rules, samples: int) -> Perturbation:
     perturbation = Perturbation(isolated=group[0].isolated)
     if any(one.perturbed for one in group):
         blocks = frozenset(guidance.blocks)
@@ -118,7 +120,7 @@ def _batch(group: Sequence[Pass], guidance: Guidance, rules: Rules, samples: int
             audio_blocks=blocks if rules.perturbs_both or guidance.audio.perturbation else frozenset(),
             kept=kept.repeat_interleave(samples) if len(group) > 1 else None,
         )
-    return Batch(len(group), video, audio, perturbation)
+    return perturbation
 
 
 def _side(tokens: TokenState) -> Side:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from stagegraph_ltx2.encode import encode_video
 from stagegraph_ltx2.errors import fault
 from stagegraph_ltx2.model.video_vae import VideoVAE
 from stagegraph_ltx2.noise import seeded
-from stagegraph_ltx2.pixels import Fit, fitted
+from stagegraph_ltx2.pixels import Fit
 from stagegraph_ltx2.shapes import TEMPORAL, latent_frames, nearest_num_frames
 from stagegraph_ltx2.values import LatentState
 
@@ -30,6 +31,7 @@ def keep_frames(
     strength: float,
     place: Place,
     fit: Fit,
+    progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> LatentState:
     """The state with frames kept from a pixel frame on.
 
@@ -41,6 +43,7 @@ def keep_frames(
         strength: 1 keeps them as they are, 0 not at all.
         place: whether they take the place of latent frames or stand beside the video; "auto" replaces at frame 0.
         fit: what becomes of another shape.
+        progress: as for `encode_video`.
 
     Raises:
         InputError: the video has no such frames, or they do not begin where latent frames do.
@@ -52,7 +55,7 @@ def keep_frames(
         why = "what is encoded alone begins with a latent frame of one pixel frame, those within a video hold eight"
         raise InputError(fault("no_such_frame", what, why=why, fix="use frame 0, or set place to append"))
     size = latents.size
-    latent = encode_video(vae, fitted(pixels, size.height, size.width, fit))
+    latent = encode_video(vae, pixels, size.height, size.width, fit, progress)
     if replace:
         return KeepFrames(latent, 0, strength)(latents)
     generator = seeded(derive_seed(latents.seed, "keyframe", str(frame)))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stagegraph_ltx2 import parts
 from stagegraph_ltx2.checkpoint.contents import ComponentFiles
+from stagegraph_ltx2.checkpoint.sizes import on_cpu, weight_bytes, weight_count
 from stagegraph_ltx2.errors import failure
 from stagegraph_ltx2.model.config import ConfigError, LatentUpsamplerConfig, WidebandVocoderConfig
 
@@ -48,6 +49,20 @@ def load(
         raise failure("bad_config", str(error), where=files.config_path) from error
     loaded: M = load_module(lambda: module(config), files, device=device, dtype=dtype)
     return loaded
+
+
+def network_facts(part: str, components: Sequence[ComponentFiles], dtype: str, device: str) -> dict[str, Any]:
+    """What a part takes and is made of, from headers.
+
+    "bytes" once it is loaded and "device" ("cpu" or "gpu"); for the estimates of `stagegraph_ltx2.memory`, "config" of
+    its network and "itemsize", the bytes of a number.
+    """
+    config = dict(components[0].config)
+    if part == "video_statistics":
+        return {"bytes": 2 * 4 * config["latent_channels"], "device": "cpu"}
+    itemsize = weight_bytes(part_dtype(part, components[0], dtype), device)
+    size = weight_count(components) * itemsize
+    return {"bytes": size, "device": "cpu" if on_cpu(device) else "gpu", "config": config, "itemsize": itemsize}
 
 
 def upsampler_facts(files: ComponentFiles) -> Mapping[str, Any]:

@@ -36,6 +36,19 @@ class Guidance:
     audio: Scales = Scales()
     blocks: tuple[int, ...] = ()
 
+    def batches(self, *, together: bool) -> tuple[int, ...]:
+        """How many evaluations of the network go through it at once, batch by batch; see `estimate.grouped`."""
+        joined = 1 + self.needs_negative + self.needs_perturbed
+        apart = (1,) * self.needs_isolated
+        return (joined, *apart) if together else (1,) * joined + apart
+
+    def texts(self, *, together: bool) -> int:
+        """How many prompts the network has read, for all batches: those of equal batches are shared."""
+        if not together:
+            return 1 + self.needs_negative
+        joined = 1 + self.needs_negative + self.needs_perturbed
+        return joined + (self.needs_isolated and joined > 1)
+
     @property
     def needs_negative(self) -> bool:
         """Whether the negative prompt is evaluated."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from stagegraph_ltx2.model.adaln import Levels, scaled
-from stagegraph_ltx2.model.conditions import Attends, Biases, CrossTimestep, Perturbation, Timesteps
+from stagegraph_ltx2.model.conditions import Attends, Biases, CrossTimestep, Perturbation, Text, Timesteps
 from stagegraph_ltx2.model.transformer import AudioVideoTransformer
 from stagegraph_ltx2.samplers import Pair
 
@@ -94,9 +94,12 @@ class Network:
         self._attends = attends
         self._rotary = model.rotary(scene.video.positions, scene.audio.positions)
         weight = model.proj_in.weight
-        self._texts = [
-            model.text(batch.video_text.to(weight), batch.audio_text.to(weight), ahead=True) for batch in scene.batches
-        ]
+        read: dict[tuple[int, int], Text] = {}  # gigabytes each: batches that share a text share it
+        for batch in scene.batches:
+            if _key(batch) not in read:
+                texts = (text.to(weight) for text in (batch.video_text, batch.audio_text))
+                read[_key(batch)] = model.text(*texts, ahead=True)
+        self._texts = [read[_key(batch)] for batch in scene.batches]
         self._perturbations = [_moved(batch.perturbation, weight.device) for batch in scene.batches]
 
     def __call__(self, number: int, x: Pair, sigma: float) -> Pair:
@@ -129,6 +132,10 @@ class Network:
 def alone(model: AudioVideoTransformer, scene: Scene) -> Iterator[Velocities]:
     """All of it in this process."""
     yield Network(model, scene)
+
+
+def _key(batch: Batch) -> tuple[int, int]:
+    return id(batch.video_text), id(batch.audio_text)
 
 
 def _moved(perturbation: Perturbation, device: torch.device) -> Perturbation:

@@ -163,7 +163,7 @@ def load_text_encoder(checkpoint: Checkpoint, *, device: torch.device, dtype: to
     """
     weights, vocabulary = checkpoint.components(["text_encoder", "tokenizer"])
     config = _text_config(weights)
-    model = load_module(lambda: _hollow_gemma(config), weights, device=device, dtype=dtype)
+    model = load_module(lambda: hollow_gemma(config), weights, device=device, dtype=dtype)
     return GemmaTextEncoder(model, load_tokenizer(vocabulary))
 
 
@@ -201,7 +201,7 @@ def _unknown_key(files: ComponentFiles, key: str) -> Fault:
     )
 
 
-def _hollow_gemma(config: Gemma3TextConfig) -> Gemma3TextModel:
+def hollow_gemma(config: Gemma3TextConfig) -> Gemma3TextModel:
     """The text model without weights, and with what no file holds: rotary frequencies and the scale of the embeddings.
 
     Called under the meta device; those few numbers are computed on the CPU, as a model that is built there has them.

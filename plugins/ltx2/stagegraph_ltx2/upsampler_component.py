@@ -12,10 +12,9 @@ from stagegraph_ltx2 import parts
 from stagegraph_ltx2.checkpoint.contents import ComponentFiles
 from stagegraph_ltx2.checkpoint.fingerprint import fingerprint
 from stagegraph_ltx2.checkpoint.resolve import present, resolve
-from stagegraph_ltx2.checkpoint.sizes import weight_bytes, weight_count
 from stagegraph_ltx2.checkpoint.stored import faults_in_files
 from stagegraph_ltx2.checkpoint.upsampler import open_upsampler
-from stagegraph_ltx2.lending import DEVICE, DTYPE, load, place, upsampler_facts
+from stagegraph_ltx2.lending import DEVICE, DTYPE, load, network_facts, place, upsampler_facts
 from stagegraph_ltx2.model.config import LatentUpsamplerConfig
 
 
@@ -61,12 +60,12 @@ class LTX2LatentUpsampler:
         return {"device": device.type, "dtype": str(dtype).removeprefix("torch.")}
 
     def part_facts(self, part: str) -> Mapping[str, Any]:
-        """The bytes that it takes once loaded and by how much it enlarges; nothing if it is not on this machine."""
+        """What it takes and is made of, and by how much it enlarges; nothing if it is not on this machine."""
         found = present(self.path, revision=self.revision)
         if found is None:
             return {}
         files = open_upsampler(found)
-        return {"bytes": weight_count([files]) * weight_bytes(self.dtype, self.device), **upsampler_facts(files)}
+        return {**network_facts(part, [files], self.dtype, self.device), **upsampler_facts(files)}
 
     def free_memory(self) -> int | None:
         """Free bytes of the device."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from stagegraph.facts import Facts
-from stagegraph_ltx2.shapes import PixelShape
+from stagegraph_ltx2.shapes import LatentShape, PixelShape, pixel_frames
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,6 +88,7 @@ class LatentState:
             noise_scale=self.noise_scale,
             video_tokens=self.video.tokens,
             audio_frames=self.audio.tokens,
+            kept=any(bool((tokens.mask < 1).any()) for tokens in (self.video, self.audio)),
         )
 
 
@@ -98,6 +99,7 @@ def latent_facts(
     noise_scale: float = 1.0,
     video_tokens: int | None = None,
     audio_frames: int | None = None,
+    kept: bool = False,
 ) -> Facts:
     """What is known of the latents of a video and its sound.
 
@@ -107,6 +109,7 @@ def latent_facts(
         noise_scale: the noise level that denoising starts at.
         video_tokens: with those of keyframes, if there are any.
         audio_frames: latent frames of the sound, if not those of the video.
+        kept: whether some of them are kept.
     """
     latent = size.latent()
     return {
@@ -117,7 +120,36 @@ def latent_facts(
         "frame_rate": frame_rate,
         "noise_scale": noise_scale,
         "video_tokens": latent.tokens if video_tokens is None else video_tokens,
+        "kept": kept,
     }
+
+
+def latent_shape(facts: Facts) -> LatentShape | None:
+    """The size of the latents of a video; None if it is not known."""
+    names = ("latent_frames", "latent_height", "latent_width")
+    return LatentShape(*(facts[name] for name in names)) if facts.keys() >= {*names, "frame_rate"} else None
+
+
+def facts_of_kept(known: Facts, frame_idx: int, frames: int | None, place: str) -> Facts:
+    """What is known of latents that keep frames of a still or a clip.
+
+    Args:
+        known: of the latents before.
+        frame_idx: the pixel frame at which they begin; negative ones count from the end.
+        frames: how many latent frames they are; None if that is not known.
+        place: "replace", "append", or "auto", which replaces at frame 0.
+    """
+    shape = latent_shape(known)
+    if shape is None:
+        return {}
+    at_start = frame_idx in (0, -pixel_frames(shape.frames))
+    made = {**known, "kept": True}
+    tokens = made.pop("video_tokens", None)
+    if place == "replace" or (place == "auto" and at_start):
+        frames = 0
+    if tokens is not None and frames is not None:
+        made["video_tokens"] = tokens + frames * shape.tokens_per_frame
+    return made
 
 
 @attrs.frozen(eq=False)

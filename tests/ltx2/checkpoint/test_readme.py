@@ -34,7 +34,8 @@ def test_the_commands_of_the_page_print_what_it_shows(
 
 def test_the_manifest_of_the_page_is_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its components have these kinds and params."""
-    (block,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    (block,) = [block for block in blocks if block.startswith("components:")]
     graph = f"stagegraph: 1\nname: x\n{block}nodes:\n  up:\n    stage: ltx2.latent_upsampling\n"
     graph += "    components: {upsampler: slower}\n    inputs: {latents: inputs.latents}\n"
     graph += "inputs:\n  latents: {type: ltx2.video_latent}\noutputs:\n  larger: up\n"

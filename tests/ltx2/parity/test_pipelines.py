@@ -244,7 +244,8 @@ def test_clips_at_the_beginning_and_beside_the_video(both: Both) -> None:
     clips = [np.stack([picture(seed + i).pixels for i in range(9)]) for seed in (10, 20)]
     vae, state = both.lend("video_vae"), prepared()
     for clip, frame in zip(clips, (0, 1), strict=True):
-        state = LTX2VideoConditioningStage(frame_idx=frame).run(state, Frames(clip, 24), video_vae=vae)
+        stage = LTX2VideoConditioningStage(frame_idx=frame)
+        state = stage.run(state, Frames(clip, 24), video_vae=vae, context=StageContext())
     ours = both.denoise(noise(state, packed=True), **UNGUIDED)
     conditions = [
         LTX2VideoCondition(frames=list(map(PIL.Image.fromarray, clip)), index=index, crf=0)

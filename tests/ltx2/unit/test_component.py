@@ -45,9 +45,8 @@ def test_traits_are_told_before_the_transformer_is_loaded(tiny: Path, tiny_base:
     for path, distilled in ((tiny, True), (tiny_base, False)):
         model = LTX2Checkpoint(path=str(path), device="cpu")
         traits = {"family": "2.0", "distilled": distilled, "layers": 2}
-        facts = dict(model.part_facts("transformer"))
-        facts.pop("bytes")
-        assert facts == traits == dict(model.transformer().traits)
+        facts = model.part_facts("transformer")
+        assert {name: facts[name] for name in traits} == traits == dict(model.transformer().traits)
     upsampler = LTX2Checkpoint(path=str(tiny), device="cpu").part_facts("latent_upsampler")
     assert (upsampler["spatial_scale"], upsampler["temporal_scale"]) == ("2", 1)
 
@@ -116,7 +115,7 @@ def test_traits_of_ltx_2_3_are_its_own(tiny_2_3: Path) -> None:
     """Before and after it is loaded; its upsampler tells by how much it enlarges."""
     model = LTX2Checkpoint(path=str(tiny_2_3), device="cpu")
     traits = {"family": "2.3", "distilled": True, "layers": 2}
-    assert {**model.part_facts("transformer"), "bytes": 0} == {**traits, "bytes": 0}
+    assert model.part_facts("transformer").items() >= traits.items()
     assert dict(model.transformer().traits) == traits
     assert model.part_facts("latent_upsampler")["spatial_scale"] == "2"
 

@@ -150,7 +150,7 @@ def test_video_decoding_gives_every_frame_at_the_exact_rate(model: LTX2Checkpoin
     latents = SMALL.run(1)
     stage = LTX2DenoisingStage()
     video = stage.run(latents, prompts.positive, transformer=model.transformer(), context=sg.StageContext()).video
-    frames = LTX2VideoDecodingStage().run(video, video_vae=model.video_vae())
+    frames = LTX2VideoDecodingStage().run(video, video_vae=model.video_vae(), context=sg.StageContext())
     assert (frames.num_frames, frames.height, frames.width) == (9, 64, 96)
     assert frames.frame_rate == Fraction(24000, 1001)
 

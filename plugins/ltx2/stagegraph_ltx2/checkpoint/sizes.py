@@ -34,7 +34,12 @@ def weight_bytes(dtype: str, device: str) -> int:
     """
     if dtype != "auto":
         return 4 if dtype == "fp32" else 2
-    return 4 if device == "cpu" or (device == "auto" and not _has_gpu()) else 2
+    return 4 if on_cpu(device) else 2
+
+
+def on_cpu(device: str) -> bool:
+    """Whether the device of this name is the CPU; "auto" is, where there is no GPU."""
+    return device == "cpu" or (device == "auto" and not _has_gpu())
 
 
 def _has_gpu() -> bool:

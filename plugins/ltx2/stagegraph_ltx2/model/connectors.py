@@ -30,8 +30,8 @@ def normalize(hidden_states: Tensor, mask: Tensor) -> Tensor:
     mean = hidden_states.masked_fill(padding, 0).sum((1, 2), keepdim=True) / (count + eps)
     lowest = hidden_states.masked_fill(padding, torch.inf).amin((1, 2), keepdim=True)
     highest = hidden_states.masked_fill(padding, -torch.inf).amax((1, 2), keepdim=True)
-    y = (hidden_states - mean) / (highest - lowest + eps) * SCALE
-    return y.masked_fill(padding, 0).flatten(2).type_as(hidden_states)
+    y = (hidden_states - mean).div_(highest - lowest + eps).mul_(SCALE)  # fp32, and a gigabyte: there is one of it
+    return y.masked_fill_(padding, 0).flatten(2).type_as(hidden_states)
 
 
 def normalize_tokens(hidden_states: Tensor, mask: Tensor) -> Tensor:

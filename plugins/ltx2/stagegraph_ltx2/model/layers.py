@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,7 +16,15 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-6) -> Tens
 
 def pixel_norm(x: Tensor, eps: float) -> Tensor:
     """Divide x [b, c, ...] by the root mean square over its channels."""
-    return x / (x.square().mean(1, keepdim=True) + eps).sqrt()
+    return x / rms(x, eps)
+
+
+def rms(x: Tensor, eps: float) -> Tensor:
+    """The root mean square of x [b, c, ...] over its channels, [b, 1, ...]."""
+    if x.device.type == "cpu":  # which has no fast norm across memory
+        return (x.square().mean(1, keepdim=True) + eps).sqrt()
+    norm: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    return ((norm / math.sqrt(x.shape[1])).square() + eps).sqrt()
 
 
 class FeedForward(nn.Module):

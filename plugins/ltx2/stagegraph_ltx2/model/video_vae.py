@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +14,7 @@ from ..shapes import LatentShape
 from .adaln import TimestepEmbedder
 from .config import STRIDES, VideoVAEConfig
 from .layers import learned_table
+from .stream import Stream, flow, regrouped
 from .video_blocks import CausalConv3d, DownBlock, NormConv3d, ResBlocks, UpBlock, channelwise, patchify, unpatchify
 
 
@@ -43,11 +47,11 @@ class Encoder(nn.Module):
         # One more channel, for a variance that all latent channels share and nobody samples from.
         self.conv_out = NormConv3d(widths[-1], c.latent_channels + 1, causal=causal, padding=padding)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv_in(patchify(x, self.patch_size))
+    def forward(self, x: Tensor, *, stream: Stream | None = None) -> Tensor:
+        x = self.conv_in(patchify(x, self.patch_size), stream=stream)
         for block in self.down_blocks:
-            x = block(x)
-        x = self.conv_out(self.mid_block(x))
+            x = block(x, stream=stream)
+        x = self.conv_out(self.mid_block(x, stream=stream), stream=stream)
         return x[:, : self.latent_channels]
 
 
@@ -86,12 +90,29 @@ class Decoder(nn.Module):
         self.scale_shift_table = learned_table(2, width) if timestep else None
 
     def forward(self, z: Tensor, t: Tensor | None = None) -> Tensor:
-        if t is not None and self.timestep_scale_multiplier is not None:
-            t = t * self.timestep_scale_multiplier
-        x = self.mid_block(self.conv_in(z), t)
+        t = self._timestep(t)
+        x = self._begin(z, t)
         for block in self.up_blocks:
             x = block(x, t)
-        return unpatchify(self.conv_out(x, *self._last_modulation(x, t)), self.patch_size)
+        return self._end(x, t)
+
+    def chunks(self, z: Tensor, t: Tensor | None, frames: int) -> Iterator[Tensor]:
+        """Pixels in chunks of so many frames, and all layers on as many frames of theirs at a time."""
+        t = self._timestep(t)
+        pieces = flow(partial(self._begin, t=t), regrouped([z], frames))
+        for block in cast("Iterable[UpBlock]", self.up_blocks):
+            pieces = flow(partial(block, t=t), regrouped(pieces, max(1, frames // block.stride[0])))
+        return flow(partial(self._end, t=t), regrouped(pieces, frames))
+
+    def _timestep(self, t: Tensor | None) -> Tensor | None:
+        return t if t is None or self.timestep_scale_multiplier is None else t * self.timestep_scale_multiplier
+
+    def _begin(self, z: Tensor, t: Tensor | None, *, stream: Stream | None = None) -> Tensor:
+        x: Tensor = self.mid_block(self.conv_in(z, stream=stream), t, stream=stream)
+        return x
+
+    def _end(self, x: Tensor, t: Tensor | None, *, stream: Stream | None = None) -> Tensor:
+        return unpatchify(self.conv_out(x, *self._last_modulation(x, t), stream=stream), self.patch_size)
 
     def _last_modulation(self, x: Tensor, t: Tensor | None) -> tuple[Tensor, ...]:
         """Scale and shift of the last norm, or nothing."""
@@ -128,6 +149,18 @@ class VideoVAE(nn.Module):
         y: Tensor = self.encoder(x)
         return y
 
+    def encode_chunks(self, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Encode pixels as they come, with the result that `encode` has of all of them.
+
+        Args:
+            pieces: [b, 3, any number, h x 32, w x 32], 8k + 1 frames in all. Pieces of 8 frames, after one of 8k + 1,
+                give latents at once.
+
+        Returns:
+            Latents [b, c, 1 or more, h, w], in order.
+        """
+        return flow(self.encoder, pieces)
+
     def decode(self, z: Tensor, timestep: Tensor | None = None) -> Tensor:
         """Decode latents that are not normalised.
 
@@ -138,11 +171,32 @@ class VideoVAE(nn.Module):
         Returns:
             Pixels [b, 3, 8 (f - 1) + 1, h x 32, w x 32], nominally in [-1, 1].
         """
+        self._check(timestep)
+        y: Tensor = self.decoder(z, timestep)
+        return y
+
+    def decode_chunks(self, z: Tensor, timestep: Tensor | None = None, *, frames: int) -> Iterator[Tensor]:
+        """Decode in chunks, with the result that `decode` has at once.
+
+        Every layer works on a few frames at a time and keeps two for the next chunk, so that memory does not grow with
+        the length of the video and no frame is computed twice. The first chunk takes longer than the others: a frame
+        depends on up to 22 latent frames around it.
+
+        Args:
+            z: [b, c, f, h, w].
+            timestep: as for `decode`.
+            frames: how many a layer works on, and how many a chunk has at most.
+
+        Returns:
+            Pixels [b, 3, 1 or more, h x 32, w x 32], in order.
+        """
+        self._check(timestep)
+        return self.decoder.chunks(z, timestep, frames)
+
+    def _check(self, timestep: Tensor | None) -> None:
         if (timestep is not None) != self.config.timestep_conditioning:
             expected = "a timestep" if self.config.timestep_conditioning else "no timestep"
             raise ValueError(f"this video VAE decodes with {expected}")
-        y: Tensor = self.decoder(z, timestep)
-        return y
 
     def normalize(self, z: Tensor) -> Tensor:
         """Latents [b, c, ...] of the VAE to those of the transformer."""

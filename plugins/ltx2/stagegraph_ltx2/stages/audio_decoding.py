@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from stagegraph import param, stage
+from stagegraph.facts import Facts
+from stagegraph_ltx2 import memory
 from stagegraph_ltx2.parts import AudioVAE, Vocoder
 from stagegraph_ltx2.rules import RULES, RulesName
 from stagegraph_ltx2.values import AudioLatent
@@ -18,6 +22,10 @@ class LTX2AudioDecodingStage:
         help="What is followed where diffusers and the official code differ: the latter cuts sound of LTX-2.3 off at "
         "full scale before its bandwidth is extended.",
     )
+
+    def memory(self, inputs: Mapping[str, Facts]) -> int | None:
+        """Of the decoder or the vocoder, which run one after the other."""
+        return memory.sounding(inputs["audio_vae"], inputs["vocoder"], inputs.get("latents", {}).get("audio_frames"))
 
     def run(self, latents: AudioLatent, *, audio_vae: AudioVAE, vocoder: Vocoder) -> Waveform:
         """Decode through a mel spectrogram; the first of a batch."""

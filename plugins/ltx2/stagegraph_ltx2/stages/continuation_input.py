@@ -26,8 +26,9 @@ class LTX2ContinuationInputStage:
     )
 
     def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
-        """Those of the latents but for the sound, whose length depends on the segment before."""
-        return {"output": {name: value for name, value in inputs.get("latents", {}).items() if name != "audio_frames"}}
+        """Those of the latents, but for what depends on the segment before."""
+        unsure = ("audio_frames", "kept")
+        return {"output": {name: value for name, value in inputs.get("latents", {}).items() if name not in unsure}}
 
     def run(
         self, latents: LatentState, state: LTX2ContinuationState | None = None, *, video_vae: VideoVAE

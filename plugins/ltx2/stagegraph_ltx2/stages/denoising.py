@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from stagegraph import StageContext, outputs, param, stage
 from stagegraph.errors import InputError
 from stagegraph.facts import FactError, Facts
+from stagegraph_ltx2 import memory
 from stagegraph_ltx2.errors import fault
+from stagegraph_ltx2.model.config import TransformerConfig
 from stagegraph_ltx2.parts import Transformer
 from stagegraph_ltx2.recipes import RequestError, Settings, settle
 from stagegraph_ltx2.rules import RULES, RulesName
+from stagegraph_ltx2.scales import Guidance
 from stagegraph_ltx2.schedule import SamplerName, checked_sigmas, distilled_sigmas, refine_sigmas
 from stagegraph_ltx2.values import AudioLatent, DenoisingProgress, LatentState, TextContext, VideoLatent
 
@@ -134,6 +138,27 @@ class LTX2DenoisingStage:
             "audio": {name: known[name] for name in ("audio_frames",) if name in known},
         }
 
+    def memory(self, inputs: Mapping[str, Facts]) -> tuple[int, int] | None:
+        """Of the transformer, with the passes of guidance apart and together."""
+        known, transformer = inputs.get("latents", {}), inputs["transformer"]
+        network = memory.network(transformer, TransformerConfig)
+        sizes = {"video_tokens", "audio_frames", "kept"}
+        if network is None or not sizes <= known.keys() or "distilled" not in transformer:
+            return None
+        try:
+            guidance = settle(self, transformer, known).guidance
+        except RequestError:  # `facts` tells
+            return None
+        ranks = transformer.get("nproc", 1)
+        apart, together = (_need(*network, known, guidance, ranks, together=each) for each in (False, True))
+        return {"auto": (apart, together), "apart": (apart, apart), "together": (together, together)}[
+            self.guidance_batch
+        ]
+
+    def lighter(self) -> Iterable[tuple[Mapping[str, Any], str]]:
+        """One pass of guidance at a time."""
+        yield {"guidance_batch": "apart"}, "the same result, later"
+
     def run(
         self,
         latents: LatentState,
@@ -158,6 +183,7 @@ class LTX2DenoisingStage:
         """
         from stagegraph_ltx2.denoise import denoise
         from stagegraph_ltx2.model.video_vae import unpack
+        from stagegraph_ltx2.room import room_for
 
         try:
             settings = settle(self, transformer.traits, latents.facts)
@@ -175,32 +201,62 @@ class LTX2DenoisingStage:
                 context.checkpoint(done, progress)
             context.progress(done, total)
 
-        video, audio = denoise(
-            transformer.module,
-            latents,
-            self._recipe(settings, transformer, latents),
-            text,
-            negative_text,
-            on_step,
-            self._begin(context),
-            transformer.evaluator,
-        )
+        recipe = self._recipe(settings, transformer, latents)
+        need = _need_of(transformer, latents, settings.guidance, together=recipe.together)
+        with room_for("denoising", need, "set guidance_batch to apart, or make a smaller or a shorter video"):
+            video, audio = denoise(
+                transformer.module,
+                latents,
+                recipe,
+                text,
+                negative_text,
+                on_step,
+                self._begin(context),
+                transformer.evaluator,
+            )
         unpacked = unpack(video, latents.size.latent())
         return Denoised(VideoLatent(unpacked, latents.frame_rate), AudioLatent(audio))
 
     def _recipe(self, settings: Settings, transformer: Transformer, latents: LatentState) -> Recipe:
         from stagegraph_ltx2.denoise import Recipe
+        from stagegraph_ltx2.room import fits
         from stagegraph_ltx2.samplers import sampler_of
 
+        together = self.guidance_batch != "apart"
+        if self.guidance_batch == "auto" and max(settings.guidance.batches(together=True)) > 1:
+            together = fits(transformer.module, _need_of(transformer, latents, settings.guidance, together=True))
         return Recipe(
             settings.sigmas,
             settings.guidance,
             sampler_of(self.sampler, self.eta),
             RULES[self.rules],
-            together=self.guidance_batch != "apart",
+            together=together,
         )
 
     def _begin(self, context: StageContext) -> DenoisingProgress | None:
         """How far an earlier call came that did not reach its end."""
         kept = context.restored() if self.checkpoint_every is not None else None
         return kept[1] if kept is not None and isinstance(kept[1], DenoisingProgress) else None
+
+
+def _need(
+    config: TransformerConfig, itemsize: int, known: Facts, guidance: Guidance, ranks: int = 1, *, together: bool
+) -> int:
+    """The bytes that the transformer takes beside its weights, in each of the processes that share the tokens."""
+    return memory.denoising(
+        config,
+        math.ceil(known["video_tokens"] / ranks),
+        math.ceil(known["audio_frames"] / ranks),
+        passes=guidance.batches(together=together),
+        texts=guidance.texts(together=together),
+        levels=known["kept"],
+        itemsize=itemsize,
+    )
+
+
+def _need_of(transformer: Transformer, latents: LatentState, guidance: Guidance, *, together: bool) -> int:
+    """The same, of values that are there."""
+    module, batch = transformer.module, len(latents.video.noise)
+    itemsize = next(module.parameters()).element_size()
+    ranks = transformer.team.ranks if transformer.team is not None else 1
+    return batch * _need(module.config, itemsize, latents.facts, guidance, ranks, together=together)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from stagegraph import param, stage
+from stagegraph.facts import Facts
+from stagegraph_ltx2 import memory
 from stagegraph_ltx2.parts import VideoVAE
-from stagegraph_ltx2.values import LatentState
+from stagegraph_ltx2.values import LatentState, facts_of_kept, latent_shape
 from stagegraph_media.values import Image
 
 
@@ -31,6 +34,14 @@ class LTX2ImageConditioningStage:
     fit: Literal["crop", "stretch"] = param(
         default="crop", help="Whether a still of another shape is cut around its centre, or stretched."
     )
+
+    def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
+        """The latents, with one more latent frame of tokens if it stands beside them."""
+        return {"output": facts_of_kept(inputs.get("latents", {}), self.frame_idx, 1, self.place)}
+
+    def memory(self, inputs: Mapping[str, Facts]) -> int | None:
+        """Of the encoder."""
+        return memory.encoding(inputs["video_vae"], latent_shape(inputs.get("latents", {})), 1)
 
     def run(self, latents: LatentState, image: Image, *, video_vae: VideoVAE) -> LatentState:
         """Encode the still at the size of the video.

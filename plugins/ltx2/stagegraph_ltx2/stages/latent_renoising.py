@@ -8,8 +8,7 @@ from stagegraph import param, stage
 from stagegraph.context import derive_seed
 from stagegraph.facts import Facts
 from stagegraph_ltx2.schedule import REFINE_SIGMAS
-from stagegraph_ltx2.shapes import LatentShape
-from stagegraph_ltx2.values import AudioLatent, LatentState, VideoLatent, latent_facts
+from stagegraph_ltx2.values import AudioLatent, LatentState, VideoLatent, latent_facts, latent_shape
 
 
 @stage("ltx2.latent_renoising", version=1)
@@ -36,9 +35,9 @@ class LTX2LatentRenoisingStage:
     def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
         """The size of the video's latents."""
         known, sound = inputs.get("video", {}), inputs.get("audio", {})
-        if not {"latent_frames", "latent_height", "latent_width", "frame_rate"} <= known.keys():
+        shape = latent_shape(known)
+        if shape is None:
             return {}
-        shape = LatentShape(known["latent_frames"], known["latent_height"], known["latent_width"])
         size = shape.pixel(float(known["frame_rate"]))
         frames = sound.get("audio_frames")
         return {"output": latent_facts(size, known["frame_rate"], noise_scale=self.noise_scale, audio_frames=frames)}

@@ -8,8 +8,10 @@ from fractions import Fraction
 
 from stagegraph import param, stage
 from stagegraph.facts import Facts
+from stagegraph_ltx2 import memory
+from stagegraph_ltx2.model.config import LatentUpsamplerConfig
 from stagegraph_ltx2.parts import LatentUpsampler, VideoStatistics
-from stagegraph_ltx2.values import VideoLatent
+from stagegraph_ltx2.values import VideoLatent, latent_shape
 
 
 @stage("ltx2.latent_upsampling", version=1)
@@ -38,6 +40,12 @@ class LTX2LatentUpsamplingStage:
             made["latent_frames"] = 2 * known["latent_frames"] - 1
             made["frame_rate"] = 2 * known["frame_rate"]
         return {"output": made}
+
+    def memory(self, inputs: Mapping[str, Facts]) -> int | None:
+        """Of the upsampler."""
+        shape = latent_shape(inputs.get("latents", {}))
+        network = memory.network(inputs["upsampler"], LatentUpsamplerConfig)
+        return memory.latent_upsampling(network[0], shape, network[1]) if shape is not None and network else None
 
     def run(self, latents: VideoLatent, *, upsampler: LatentUpsampler, statistics: VideoStatistics) -> VideoLatent:
         """Upsample.

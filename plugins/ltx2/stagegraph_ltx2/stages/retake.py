@@ -9,8 +9,7 @@ from stagegraph import param, stage
 from stagegraph.errors import InputError
 from stagegraph.facts import Facts
 from stagegraph_ltx2.errors import fault
-from stagegraph_ltx2.shapes import LatentShape
-from stagegraph_ltx2.values import AudioLatent, LatentState, VideoLatent, latent_facts
+from stagegraph_ltx2.values import AudioLatent, LatentState, VideoLatent, latent_facts, latent_shape
 
 
 @stage("ltx2.retake", version=1)
@@ -30,10 +29,10 @@ class LTX2RetakeStage:
     def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
         """The size of the video's latents."""
         known = inputs.get("video", {})
-        if not {"latent_frames", "latent_height", "latent_width", "frame_rate"} <= known.keys():
+        shape = latent_shape(known)
+        if shape is None:
             return {}
-        shape = LatentShape(known["latent_frames"], known["latent_height"], known["latent_width"])
-        return {"output": latent_facts(shape.pixel(float(known["frame_rate"])), known["frame_rate"])}
+        return {"output": latent_facts(shape.pixel(float(known["frame_rate"])), known["frame_rate"], kept=True)}
 
     def run(self, video: VideoLatent, seed: int, audio: AudioLatent | None = None) -> LatentState:
         """Keep what is outside the stretch; a latent frame that it touches is generated.

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from stagegraph import outputs, param, stage
 from stagegraph.errors import Fault, InputError
+from stagegraph.facts import Facts
+from stagegraph_ltx2 import memory
 from stagegraph_ltx2.errors import fault
+from stagegraph_ltx2.model.config import ConnectorsConfig
 from stagegraph_ltx2.parts import Connectors, TextEncoder
 from stagegraph_ltx2.values import TextContext
 
@@ -22,6 +27,11 @@ class LTX2TextEncodingStage:
     """Encode a prompt, and a negative prompt if there is one."""
 
     truncate: bool = param(default=False, help="Cut prompts of more than 1024 tokens; otherwise they are an error.")
+
+    def memory(self, inputs: Mapping[str, Facts]) -> int | None:
+        """Of two prompts."""
+        network = memory.network(inputs["connectors"], ConnectorsConfig)
+        return memory.text_encoding(network[0], 2, network[1]) if network is not None else None
 
     def run(
         self,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
-from stagegraph import param, stage
+from stagegraph import StageContext, param, stage
+from stagegraph.facts import Facts
+from stagegraph_ltx2 import memory
 from stagegraph_ltx2.parts import VideoVAE
-from stagegraph_ltx2.values import LatentState
+from stagegraph_ltx2.shapes import latent_frames
+from stagegraph_ltx2.values import LatentState, facts_of_kept, latent_shape
 from stagegraph_media.values import Frames
 
 
@@ -30,7 +34,23 @@ class LTX2VideoConditioningStage:
         default="crop", help="Whether frames of another shape are cut around their centre, or stretched."
     )
 
-    def run(self, latents: LatentState, frames: Frames, *, video_vae: VideoVAE) -> LatentState:
+    def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
+        """The latents, with tokens of the clip if it stands beside them."""
+        return {
+            "output": facts_of_kept(inputs.get("latents", {}), self.frame_idx, self._latent_frames(inputs), self.place)
+        }
+
+    def memory(self, inputs: Mapping[str, Facts]) -> int | None:
+        """Of the encoder."""
+        return memory.encoding(
+            inputs["video_vae"], latent_shape(inputs.get("latents", {})), self._latent_frames(inputs)
+        )
+
+    def _latent_frames(self, inputs: Mapping[str, Facts]) -> int | None:
+        count = self.num_frames or inputs.get("frames", {}).get("num_frames")
+        return latent_frames(count) if count is not None else None
+
+    def run(self, latents: LatentState, frames: Frames, *, video_vae: VideoVAE, context: StageContext) -> LatentState:
         """Encode the clip at the size of the video.
 
         Raises:
@@ -39,4 +59,13 @@ class LTX2VideoConditioningStage:
         from stagegraph_ltx2.keep import keep_frames, whole_latents
 
         pixels = frames.pixels[: whole_latents(frames.num_frames, self.num_frames)]
-        return keep_frames(latents, pixels, video_vae.module, self.frame_idx, self.strength, self.place, self.fit)
+        return keep_frames(
+            latents,
+            pixels,
+            video_vae.module,
+            self.frame_idx,
+            self.strength,
+            self.place,
+            self.fit,
+            context.progress,
+        )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from stagegraph import param, stage
+from stagegraph import StageContext, param, stage
 from stagegraph.facts import Facts
+from stagegraph_ltx2 import memory
 from stagegraph_ltx2.parts import VideoVAE
 from stagegraph_ltx2.shapes import MIN_SIZE, SPATIAL, latent_frames, nearest_size
-from stagegraph_ltx2.values import VideoLatent
+from stagegraph_ltx2.values import VideoLatent, latent_shape
 from stagegraph_media.values import Frames
 
 
@@ -43,19 +44,24 @@ class LTX2VideoEncodingStage:
         }
         return {"output": made}
 
-    def run(self, frames: Frames, *, video_vae: VideoVAE) -> VideoLatent:
-        """Encode.
+    def memory(self, inputs: Mapping[str, Facts]) -> int | None:
+        """Of the encoder."""
+        shape = latent_shape(self.facts(inputs).get("output", {}))
+        return memory.encoding(inputs["video_vae"], shape, None)
+
+    def run(self, frames: Frames, *, video_vae: VideoVAE, context: StageContext) -> VideoLatent:
+        """Encode, in chunks that give the result of all at once.
 
         Raises:
             InputError: the clip has fewer frames than are asked for.
         """
         from stagegraph_ltx2.encode import encode_video
         from stagegraph_ltx2.keep import whole_latents
-        from stagegraph_ltx2.pixels import fitted
 
         pixels = frames.pixels[: whole_latents(frames.num_frames, self.num_frames)]
         height, width = self._size(frames.height, frames.width)
-        return VideoLatent(encode_video(video_vae.module, fitted(pixels, height, width, self.fit)), frames.frame_rate)
+        latent = encode_video(video_vae.module, pixels, height, width, self.fit, context.progress)
+        return VideoLatent(latent, frames.frame_rate)
 
     def _size(self, height: int, width: int) -> tuple[int, int]:
         return self.height or nearest_size(height)[0], self.width or nearest_size(width)[0]

@@ -8,6 +8,9 @@
 in turn: `serial` calls one node after the other; `extend` calls what is independent at the same time, within a segment;
 `stream` also begins a segment before the one before is done. Each is done with both ways to hand over: the last frames,
 for which the next segment has to wait until they are decoded, or latents, for which it has not.
+
+Threads of OpenMP sleep while they wait for each other (OMP_WAIT_POLICY, unless it is set): those that spin cost whoever
+has the main thread to itself several times the time on a machine that others use too.
 """
 
 from __future__ import annotations
@@ -61,6 +64,7 @@ class Clock:
 
 
 def main() -> None:
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported, by the first stage
     options = arguments()
     prompts = [f"a fox runs through snow, take {number}" for number in range(options.segments)]
     pool = Pool()

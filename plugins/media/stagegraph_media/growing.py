@@ -48,7 +48,8 @@ class Part:
         """
         source = find(path, Limits())
         if not _is_fragmented(path):
-            why, fix = "only what media.write_segment writes is joined as it is", "leave fragmented out"
+            why = "only what media.write_segment writes is joined as it is"
+            fix = "write all segments so, or leave fragmented out"
             raise source.error("media.not_joinable", "the file has no fragments", why=why, fix=fix)
         with source.path.open("rb") as file:
             try:
@@ -137,6 +138,8 @@ def concatenate(parts: Sequence[Path], target: Path, progress: Callable[[int, in
     Raises:
         MediaError: they are not the segments of one video, or the file cannot be written.
     """
+    if not parts:
+        raise MediaError.of("media.not_joinable", "there is no part to join", where=str(target))
     with replacing(target) as draft, _told_about(target), draft.open("xb", buffering=0) as out:
         whole, count = None, 1
         for number, path in enumerate(parts, 1):

@@ -454,14 +454,18 @@ def test_the_same_values_give_the_same_bytes(tmp_path: Path) -> None:
         assert path.read_bytes() == shoot(tmp_path / "again", [9, 8]).parts[int(path.stem)].read_bytes()
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two small segments."""
+    made = tmp_path_factory.mktemp("segments")
+    shoot(made, [3, 2], size=(16, 16))
+    return made
+
+
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
-def test_a_damaged_file_is_an_error_of_media(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_a_damaged_file_is_an_error_of_media(folder: Path, data: st.DataObject) -> None:
     """Whatever stands in its boxes: nothing else is raised, and no memory is taken on its word."""
-    folder = tmp_path_factory.getbasetemp() / "damaged"
-    if not folder.exists():
-        folder.mkdir()
-        shoot(folder, [3, 2], size=(16, 16))
     good = (folder / "1.mp4").read_bytes()
     with (folder / "1.mp4").open("rb") as file:
         found = Fragmented.read(file, len(good))

@@ -104,6 +104,8 @@ CODES: dict[str, str] = {
     "no_carry": "a session of a graph that carries nothing from one run to the next",
     "no_session": "a folder that holds no session",
     "pending": "a session of which segments were asked for that are not done",
+    "no_segment": "a segment of a session whose file is not there",
+    "no_joiner": "files of segments that no installed plugin joins, or of which it is not clear which are meant",
     "session_busy": "a session that is asked for two segments at once",
     "cancelled": "the run was cancelled",
 }

@@ -6,7 +6,8 @@
 
 Each line: median seconds, on CUDA the peak of allocated memory without the weights, and the difference of a byte from
 what diffusers decodes at once, the largest and on average. "to bytes" includes everything up to uint8 frames in the
-memory of the CPU. On a CPU small convolutions are slow in torch, whoever calls them, and so are chunks of small videos.
+memory of the CPU. By how much tiles are off depends on the weights, which are random here. On a CPU small convolutions
+are slow in torch, whoever calls them, and so are chunks of small videos.
 """
 
 from __future__ import annotations

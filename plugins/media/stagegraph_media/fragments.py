@@ -5,6 +5,7 @@ Nothing here needs PyAV, and nothing that a file says is believed before it is c
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import BinaryIO, Final
@@ -64,6 +65,14 @@ class Fragment:
 
 
 @attrs.frozen
+class Default:
+    """What holds of a sample that says nothing else: how long it lasts, in ticks, and how many bytes it has."""
+
+    step: int = 0
+    size: int = 0
+
+
+@attrs.frozen
 class Fragmented:
     """A fragmented file.
 
@@ -78,7 +87,7 @@ class Fragmented:
     header: int
     heads: tuple[Box, ...]
     end: int
-    _defaults: Mapping[int, int]
+    _defaults: Mapping[int, Default]
 
     @classmethod
     def read(cls, file: BinaryIO, size: int) -> Fragmented:
@@ -147,12 +156,17 @@ class Fragmented:
     def _spans(self, file: BinaryIO, head: Box) -> dict[int, Span]:
         spans: dict[int, Span] = {}
         content = _content(file, head, _LONGEST_FRAGMENT_HEADER)
+        places: list[tuple[int, int]] = []
         for kind, part in _inside(content):
             if kind == b"traf":
-                number, span = _span(dict(_inside(part)), part, self._defaults)
+                number, span, runs = _span(dict(_inside(part)), part, self._defaults)
                 if number not in self.tracks or number in spans:
                     raise BrokenBoxes("a fragment is of a track that the file does not have")
                 spans[number] = span
+                places += [(head.start + offset, head.start + offset + size) for offset, size in runs]
+        data = next(boxes(file, head.end, self.end))
+        if sorted(places) != _in_a_row(data.body, places) or max(end for _, end in places) != data.end:
+            raise BrokenBoxes("the samples of a fragment are not the data behind it")
         return spans
 
 
@@ -186,16 +200,17 @@ def _joined(fragments: list[Fragment]) -> None:
             ends[number] = span.end
 
 
-def _header(file: BinaryIO, movie: Box) -> tuple[dict[int, Track], dict[int, int]]:
-    """The tracks of a file, and how long a sample of each lasts unless it says otherwise."""
+def _header(file: BinaryIO, movie: Box) -> tuple[dict[int, Track], dict[int, Default]]:
+    """The tracks of a file, and what holds of the samples of each unless they say otherwise."""
     tracks: dict[int, Track] = {}
-    defaults: dict[int, int] = {}
+    defaults: dict[int, Default] = {}
     for kind, content in _inside(_content(file, movie, _LONGEST_HEADER)):
         if kind == b"trak":
             track = _track(content)
             tracks[track.id] = track
         elif kind == b"mvex":
-            defaults |= {_number(c, 4): _number(c, 12) for k, c in _inside(content) if k == b"trex"}
+            told = (c for k, c in _inside(content) if k == b"trex")
+            defaults |= {_number(c, 4): Default(_number(c, 12), _number(c, 16)) for c in told}
     if not 1 <= len(tracks) <= _MOST_TRACKS:
         raise BrokenBoxes(f"it has {len(tracks)} tracks")
     return tracks, defaults
@@ -220,32 +235,60 @@ def _track(content: bytes) -> Track:
     return Track(number, kind, clock, codec if codec.isprintable() else repr(codec), form, description)
 
 
-def _span(parts: Mapping[bytes, bytes], traf: bytes, defaults: Mapping[int, int]) -> tuple[int, Span]:
-    """The number and the time of a track in a fragment."""
+def _span(
+    parts: Mapping[bytes, bytes], traf: bytes, defaults: Mapping[int, Default]
+) -> tuple[int, Span, list[tuple[int, int]]]:
+    """The number of a track, its time in a fragment, and its runs: where, from the start, and of how many bytes."""
     head, time = _part(parts, b"tfhd"), _part(parts, b"tfdt")
     flags, number = _number(head, 0) & 0xFFFFFF, _number(head, 4)
-    step = defaults.get(number, 0)
+    default, at = defaults.get(number, Default()), 8 + 8 * bool(flags & 0x1) + 4 * bool(flags & 0x2)
     if flags & 0x8:
-        step = _number(head, 8 + 8 * bool(flags & 0x1) + 4 * bool(flags & 0x2))
+        default, at = attrs.evolve(default, step=_number(head, at)), at + 4
+    if flags & 0x10:
+        default = attrs.evolve(default, size=_number(head, at))
     begin = _number(time, 4, 8) if time[0] == 1 else _number(time, 4)
-    lengths = [length for kind, content in _inside(traf) if kind == b"trun" for length in _lengths(content, step)]
+    if flags & 0x1 or not flags & 0x20000:
+        raise BrokenBoxes("the place of a fragment's samples is not told from where it begins")
+    runs = [_samples(content, default) for kind, content in _inside(traf) if kind == b"trun"]
+    lengths = [length for run in runs for length in run.steps]
     if not lengths or begin >= 2**63:
         raise BrokenBoxes("a fragment is empty, or of no time")
-    return number, Span(begin, begin + sum(lengths), lengths[0])
+    return number, Span(begin, begin + sum(lengths), lengths[0]), [(run.offset, sum(run.sizes)) for run in runs]
 
 
-def _lengths(run: bytes, step: int) -> list[int]:
-    """How long each sample of a run lasts."""
+@attrs.frozen
+class _Run:
+    """Samples that lie one behind the other: where the first is, how long each lasts, how many bytes each has."""
+
+    offset: int
+    steps: list[int]
+    sizes: list[int]
+
+
+def _in_a_row(start: int, places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Where places would be that lie one behind the other."""
+    sizes = [end - begin for begin, end in sorted(places)]
+    bounds = itertools.accumulate(sizes, initial=start)
+    return list(itertools.pairwise(bounds))
+
+
+def _samples(run: bytes, default: Default) -> _Run:
     flags, count = _number(run, 0) & 0xFFFFFF, _number(run, 4)
     at = 8 + 4 * bool(flags & 0x1) + 4 * bool(flags & 0x4)
     fields = [flag for flag in (0x100, 0x200, 0x400, 0x800) if flags & flag]
     if len(run) - at != 4 * len(fields) * count:
         raise BrokenBoxes("a fragment has another number of samples than it says")
-    if not flags & 0x100:
-        if count > _LONGEST_FRAGMENT_HEADER // 4:
-            raise BrokenBoxes("a fragment has too many samples")
-        return [step] * count
-    return list(struct.unpack_from(f">{len(fields) * count}I", run, at)[:: len(fields)])
+    if count > _LONGEST_FRAGMENT_HEADER // 4:
+        raise BrokenBoxes("a fragment has too many samples")
+    told = struct.unpack_from(f">{len(fields) * count}I", run, at)
+
+    def each(flag: int, otherwise: int) -> list[int]:
+        return list(told[fields.index(flag) :: len(fields)]) if flag in fields else [otherwise] * count
+
+    if not flags & 0x1:
+        raise BrokenBoxes("a fragment does not say where its samples are")
+    offset = struct.unpack_from(">i", run, 8)[0]
+    return _Run(offset, each(0x100, default.step), each(0x200, default.size))
 
 
 def _content(file: BinaryIO, box: Box, most: int) -> bytes:

@@ -100,7 +100,7 @@ class Part:
             rate = video.average_rate or video.guessed_rate
             if not rate:
                 raise source.error("media.variable_rate", "the file tells no frame rate")
-            times = [_frames(source, packet, rate) for packet in container.demux(video) if packet.size]
+            times = [_frames(source, packet, rate) for packet in _packets(source, container, video)]
             first = min(times, default=Fraction(0))
             shown = [time - first for time in times]
             if not times or sorted(shown) != list(range(len(times))):
@@ -204,7 +204,7 @@ class _Joined:
             waveform = read_audio(part.source.path)
         heard = 0
         with _opened(part.source) as (container, video, _), decoding.guarded(part.source):
-            for index, packet in enumerate(p for p in container.demux(video) if p.size):
+            for index, packet in enumerate(_packets(part.source, container, video)):
                 packet.pts = self._frames + int(_frames(part.source, packet, self._rate) - part.first)
                 packet.dts = self._frames + index - self._reordered
                 packet.duration, packet.time_base, packet.stream = 1, 1 / self._rate, self._video
@@ -258,6 +258,14 @@ def _opened(source: Source) -> Iterator[tuple[av.container.InputContainer, Video
         raise source.error("media.unsupported", f"the file is {source.format}, not mp4", why="mp4 files are joined")
     with decoding.opened(source, Limits()) as container:
         yield container, *decoding.main_streams(source, container)
+
+
+def _packets(
+    source: Source, container: av.container.InputContainer, video: VideoStream
+) -> Iterator[av.Packet[VideoStream]]:
+    """The pictures as they are encoded."""
+    with decoding.guarded(source):
+        yield from (packet for packet in container.demux(video) if packet.size)
 
 
 def _sound(stream: AudioStream | None) -> Sound | None:

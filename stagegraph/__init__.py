@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stagegraph.executors.result import Run
     from stagegraph.executors.traffic import Lanes
     from stagegraph.hookspecs import Check, hookimpl
+    from stagegraph.joiners import Joiner
     from stagegraph.manifest import Manifest
     from stagegraph.pool import Pool
     from stagegraph.recordreaders import RecordReader
@@ -27,6 +28,7 @@ __all__ = [
     "Check",
     "ContinuationState",
     "Graph",
+    "Joiner",
     "Lanes",
     "Manifest",
     "Pool",
@@ -61,6 +63,7 @@ _HOMES = {
     "manifest": ("Manifest",),
     "pool": ("Pool",),
     "recordreaders": ("RecordReader",),
+    "joiners": ("Joiner",),
     "registry": ("Registry",),
     "rules": ("param",),
     "sessions": ("Segment", "Session"),

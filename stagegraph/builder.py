@@ -24,10 +24,11 @@ import attrs
 from stagegraph import manifest as manifests
 from stagegraph import plan as plans
 from stagegraph.attempts import Retry
-from stagegraph.components import Residency
+from stagegraph.components import Residency, held_by
 from stagegraph.errors import Fault, GraphError, ManifestError, suggest
 from stagegraph.graph import INPUTS, OUTPUTS, Draft, Drafts, Input, Ref, bind, embed, read, to_manifest, wrong_wires
 from stagegraph.graph import Graph as BoundGraph
+from stagegraph.graph.values import name_of
 from stagegraph.manifest import Manifest, NodeDecl, Value
 from stagegraph.memory import fitted
 from stagegraph.plan import Plan
@@ -179,6 +180,10 @@ class Graph:
             The name, for `components=` of `add` where several components provide the same.
         """
         self._new("component", name, self._drafts.components)
+        for param, held in held_by(component).items():
+            if name_of(held, self._drafts.components) is None:
+                what = f"{param} of {name} is {held!r}, which is no component of {self.name}"
+                raise GraphError(Fault("unknown_component", what, fix="add it with g.component(...) before"))
         self._growing().components[name] = component
         if residency is not None:
             self._drafts.residency[name] = residency

@@ -32,6 +32,28 @@ Optional methods, none of which loads anything but the last three:
 - `offload(part, value)` moves a part out of the device's memory and gives what `restore(part, kept)` turns into the
   part again.
 
+A param whose type is a component class holds another component; manifests write the name that this has in the graph.
+A part can be laid over a part of it: it is that part, changed in place, so that memory holds one of them and not two::
+
+    @component("acme.adapter", version=1)
+    class Adapter:
+        '''A model with an adapter.'''
+
+        base: Model = param(help="What it is laid over")
+
+        @part
+        def encoder(self, base: Encoder, *, keep: bool) -> Encoder:
+            '''Turns text into features, in another style.'''
+            ...
+
+        def lift(self, part: str, value: Encoder) -> None:
+            ...
+
+The argument is named as the param, and its type says which part of the component it is. `lift(part, value)` makes of
+what the method gave what it was before, bit by bit, from what the method kept of it; nothing need be kept if `keep` is
+false, for then nobody is waiting for it. Nobody is lent the one while somebody uses the other. Stages are lent such a
+part only where a node names its component.
+
 A component with a param `nproc` has parts that so many processes share, each with a device of its own; `stagegraph run
 --nproc N` sets it. As a rule it starts them itself where it loads such a part. If a launcher such as torchrun started
 them together (`stagegraph.ranks`), rank 0 runs the graph and calls `dismiss()` when it is done; the others call
@@ -61,12 +83,21 @@ Residency = Literal["resident", "release-after-last-use", "offload"]
 
 
 @attrs.frozen
+class Over:
+    """What a part is laid over: a part of the component that a param holds."""
+
+    param: str
+    part: str
+
+
+@attrs.frozen
 class Part:
-    """One thing that a component can lend."""
+    """One thing that a component can lend; `over` if it is a part of another component, changed in place."""
 
     name: str
     type: Any
     summary: str
+    over: Over | None = None
 
 
 @attrs.frozen(eq=False)
@@ -83,6 +114,12 @@ class ComponentSpec:
     def params(self) -> Mapping[str, attrs.Attribute[Any]]:
         """The settings: name -> attrs field."""
         return {field.name: field for field in attrs.fields(self.factory) if field.init}
+
+    @property
+    def holds(self) -> Mapping[str, ComponentSpec]:
+        """The params that hold other components."""
+        found = {name: spec_in(field.type) for name, field in self.params.items()}
+        return {name: spec for name, spec in found.items() if spec is not None}
 
 
 def part(method: F) -> F:
@@ -108,7 +145,7 @@ def component(kind: str, *, version: int) -> Callable[[type[T]], type[T]]:
         frozen: Any = attrs.frozen(cls)
         attrs.resolve_types(frozen, localns=localns)
         methods = [m for m in vars(cls).values() if getattr(m, "__stagegraph_part__", False)]
-        parts = {m.__name__: Part(m.__name__, _returned(kind, m, localns), _summary(m)) for m in methods}
+        parts = {m.__name__: _part(kind, m, frozen, localns) for m in methods}
         if not parts:
             raise GraphError(
                 Fault("invalid_stage", f"component {kind} has no parts", fix="mark its loaders with @part")
@@ -125,12 +162,46 @@ def component_spec_of(component: Any) -> ComponentSpec:
     Raises:
         GraphError: it is not a component.
     """
-    spec = getattr(component, "__stagegraph_component__", None)
-    made_by = component if isinstance(component, type) else type(component)
-    if not isinstance(spec, ComponentSpec) or spec.factory is not made_by:  # nor is a subclass of one
+    spec = spec_in(component)
+    if spec is None:
         what = f"{component!r} is not a component"
         raise GraphError(Fault("invalid_stage", what, fix='decorate its class with @component("...", version=1)'))
     return spec
+
+
+def spec_in(thing: Any) -> ComponentSpec | None:
+    """The spec of a component class, or of an instance of one; None for anything else."""
+    spec = getattr(thing, "__stagegraph_component__", None)
+    made_by = thing if isinstance(thing, type) else type(thing)
+    return spec if isinstance(spec, ComponentSpec) and spec.factory is made_by else None  # nor is a subclass of one
+
+
+def held_by(component: Any) -> Mapping[str, Any]:
+    """The components that a component holds, by param."""
+    return {name: getattr(component, name) for name in component_spec_of(component).holds}
+
+
+def can_offload(component: Any) -> bool:
+    """Whether the parts of a component can be moved out of the device's memory, or those that they are laid over."""
+    parts = component_spec_of(component).parts.values()
+    owners = [component if part.over is None else getattr(component, part.over.param) for part in parts]
+    return all(hasattr(owner, "offload") and hasattr(owner, "restore") for owner in owners)
+
+
+def exchanged(components: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Components by name, some of them exchanged for others, also where further ones hold them."""
+    pairs = [(components[name], new) for name, new in changes.items() if name in components]
+
+    def renewed(component: Any) -> Any:
+        for old, new in pairs:
+            if component == old:
+                return new
+        held = held_by(component)
+        made = {param: renewed(one) for param, one in held.items()}
+        changed = {param: one for param, one in made.items() if one is not held[param]}
+        return attrs.evolve(component, **changed) if changed else component
+
+    return {name: changes[name] if name in changes else renewed(one) for name, one in components.items()}
 
 
 def fingerprint_of(component: Any) -> str:
@@ -168,12 +239,31 @@ def faults_of(component: Any, parts: Iterable[str]) -> list[Fault]:
     return list(method(frozenset(parts))) if method is not None else []
 
 
-def _returned(kind: str, method: Callable[..., Any], localns: dict[str, Any]) -> Any:
-    hints = typing.get_type_hints(method, localns=localns)
+def _part(kind: str, method: Callable[..., Any], made: type, localns: dict[str, Any]) -> Part:
+    name, hints = method.__name__, typing.get_type_hints(method, localns=localns)
     if "return" not in hints:
-        what = f"component {kind}: part {method.__name__} has no return type"
+        what = f"component {kind}: part {name} has no return type"
         raise GraphError(Fault("invalid_stage", what, fix="annotate it: the type says what is lent"))
-    return hints["return"]
+    arguments = [p.name for p in inspect.signature(method).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD][1:]
+    over = _over(kind, name, arguments, hints, made) if arguments else None
+    return Part(name, hints["return"], _summary(method), over)
+
+
+def _over(kind: str, name: str, arguments: list[str], hints: Mapping[str, Any], made: type) -> Over:
+    """What a part is laid over whose method takes arguments."""
+    held = {field.name: spec_in(field.type) for field in attrs.fields(made)}.get(arguments[0])
+    parts = [part for part in held.parts.values() if part.type is hints.get(arguments[0])] if held is not None else []
+    if len(arguments) == 1 and len(parts) == 1 and parts[0].over is None and hasattr(made, "lift"):
+        return Over(arguments[0], parts[0].name)
+    raise GraphError(
+        Fault(
+            "invalid_stage",
+            f"component {kind}: part {name} takes {', '.join(arguments)}",
+            why="a part takes nothing, or the one part of its type of a component in a param of that name, which is "
+            "not laid over another itself; its component can lift it",
+            fix="name a param whose type is a component class, annotate it with the type of a part, and define lift",
+        )
+    )
 
 
 def _summary(thing: Any) -> str:

@@ -67,7 +67,7 @@ CODES: dict[str, str] = {
     "duplicate_producer": "one input fed from two places",
     "fact_mismatch": "a value of a size or rate that a stage cannot take, known before it exists",
     "unwritable": "a file that a stage will write and cannot",
-    "orphan": "a node that no output needs (a warning)",
+    "orphan": "a node that no output needs, or a component that changes nothing (a warning)",
     "missing_component": "a stage needs a component that no component of the graph provides",
     "ambiguous_component": "several components of the graph provide what a stage needs",
     "cycle": "nodes that wait for each other",
@@ -104,6 +104,8 @@ CODES: dict[str, str] = {
     "no_carry": "a session of a graph that carries nothing from one run to the next",
     "no_session": "a folder that holds no session",
     "pending": "a session of which segments were asked for that are not done",
+    "no_segment": "a segment of a session whose file is not there",
+    "no_joiner": "files of segments that no installed plugin joins, or of which it is not clear which are meant",
     "session_busy": "a session that is asked for two segments at once",
     "cancelled": "the run was cancelled",
 }

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from stagegraph.artifacts import Codec
     from stagegraph.continuation import ContinuationCodec
+    from stagegraph.joiners import Joiner
     from stagegraph.recordreaders import RecordReader
 
 hookspec = pluggy.HookspecMarker("stagegraph")
@@ -74,6 +75,11 @@ def stagegraph_manifests() -> Mapping[str, Path]:  # type: ignore[empty-body]
 @hookspec
 def stagegraph_record_readers() -> Iterable[RecordReader]:  # type: ignore[empty-body]
     """Give the kinds of files that carry run records: `rerun`, `diff` and `strip` read them, by the file's ending."""
+
+
+@hookspec
+def stagegraph_joiners() -> Iterable[Joiner]:  # type: ignore[empty-body]
+    """Give the kinds of files that can be joined: a session joins what its segments leave, by the files' ending."""
 
 
 @hookspec

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from stagegraph.components import part_facts_of
+from stagegraph.components import can_offload, part_facts_of
 from stagegraph.errors import Fault, FitError, GraphError, UsageError
 from stagegraph.facts import Facts, lighter_of, memory_of
 from stagegraph.graph import PartRef
@@ -92,7 +92,7 @@ class Estimate:
     def movable(self, ref: PartRef) -> bool:
         """Whether moving a part to the memory of the CPU is up to the engine, can be done and frees something."""
         component = self.plan.graph.components[ref.component]
-        can = hasattr(component, "offload") and self._known.parts[ref].get("device") != "cpu"
+        can = can_offload(component) and self._known.parts[ref].get("device") != "cpu"
         return can and self.plan.graph.residency_of(ref) is None and bool(self.size(ref))
 
     def alone(self, step: Step, changed: Any = None) -> int:
@@ -118,18 +118,19 @@ class Estimate:
         return (0, 0) if told is None and not step.node.lent else told
 
     def _steps(self) -> Iterator[StepMemory]:
+        root_of = self.plan.graph.root_of  # what is laid over a part takes no memory of its own
         moved = {ref for step in self.plan.steps for ref in step.offloads}
-        held = dict.fromkeys(ref for ref in self.plan.borrowers if self._stays(ref) and ref not in moved)
+        held = {root_of(ref): ref for ref in self.plan.borrowers if self._stays(ref) and ref not in moved}
         for step in self.plan.steps:
-            held |= dict.fromkeys(step.node.lent.values())
-            sizes = {ref: self.size(ref) for ref in held}
+            held |= {root_of(ref): ref for ref in step.node.lent.values()}
+            sizes = {ref: self.size(ref) for ref in held.values()}
             unknown = tuple(str(ref) for ref, size in sizes.items() if size is None)
             least, most = self._call(step, step.node.stage, self._known.of(step.node)) or (None, None)
             total = sum(size or 0 for size in sizes.values())
-            yield StepMemory(step.node.name, total, least, most, unknown, tuple(held))
+            yield StepMemory(step.node.name, total, least, most, unknown, tuple(held.values()))
             for ref in {*step.releases, *step.offloads}:
                 if ref in step.offloads or not self._stays(ref):
-                    held.pop(ref, None)
+                    held.pop(root_of(ref), None)
 
     def _stays(self, ref: PartRef) -> bool:
         return self._pooled and self.plan.graph.residency_of(ref) in (None, "resident")
@@ -155,7 +156,7 @@ def fit(plan: Plan, budget: int, *, pooled: bool = False) -> Plan:
         pooled: see `Estimate`.
 
     Raises:
-        FitError: a step takes more all the same; says which, and what would help.
+        FitError: some steps take more all the same; says which, and what would help each.
         GraphError: a stage cannot take what is known to come to it, so that nothing is known of what follows.
     """
     moved: list[PartRef] = []
@@ -166,7 +167,7 @@ def fit(plan: Plan, budget: int, *, pooled: bool = False) -> Plan:
         worst = max(estimate.steps, key=lambda step: step.peak, default=None)
         if worst is None or worst.peak <= budget:
             return plan
-        step = next(step for step in plan.steps if step.node.name == worst.node)
+        step = _step(plan, worst)
         lent = set(step.node.lent.values())
         waiting = {
             ref: estimate.size(ref) or 0
@@ -174,16 +175,29 @@ def fit(plan: Plan, budget: int, *, pooled: bool = False) -> Plan:
             if ref not in lent and ref not in moved and estimate.movable(ref)
         }
         if not waiting:
-            raise FitError(_fault(estimate, step, worst, budget))
+            over = [each for each in estimate.steps if _in_vain(estimate, each, budget)] or [worst]
+            raise FitError(*(_fault(estimate, each, budget) for each in over))
         enough = [ref for ref, size in waiting.items() if size >= worst.peak - budget]
         moved.append(min(enough, key=waiting.__getitem__) if enough else max(waiting, key=waiting.__getitem__))
         plan = offloading(plan, moved)
 
 
-def _fault(estimate: Estimate, step: Step, worst: StepMemory, budget: int) -> Fault:
-    what = f"{worst.node} takes {size_text(worst.peak)}, {size_text(worst.peak - budget)} more than there is"
-    why = f"parts {size_text(worst.held)}, call {size_text(worst.call or 0)}, of {size_text(budget)}"
-    return Fault("does_not_fit", what, f"nodes.{worst.node}", why, _help(estimate, step, worst, budget))
+def _step(plan: Plan, memory: StepMemory) -> Step:
+    return next(step for step in plan.steps if step.node.name == memory.node)
+
+
+def _in_vain(estimate: Estimate, memory: StepMemory, budget: int) -> bool:
+    """Whether a step takes more, whatever is moved out of its way."""
+    lent = set(_step(estimate.plan, memory).node.lent.values())
+    free = sum(estimate.size(ref) or 0 for ref in memory.parts if ref not in lent and estimate.movable(ref))
+    return memory.peak - free > budget
+
+
+def _fault(estimate: Estimate, memory: StepMemory, budget: int) -> Fault:
+    step = _step(estimate.plan, memory)
+    what = f"{memory.node} takes {size_text(memory.peak)}, {size_text(memory.peak - budget)} more than there is"
+    why = f"parts {size_text(memory.held)}, call {size_text(memory.call or 0)}, of {size_text(budget)}"
+    return Fault("does_not_fit", what, f"nodes.{memory.node}", why, _help(estimate, step, memory, budget))
 
 
 def _help(estimate: Estimate, step: Step, worst: StepMemory, budget: int) -> str:
@@ -199,6 +213,9 @@ def _help(estimate: Estimate, step: Step, worst: StepMemory, budget: int) -> str
             if need <= budget:
                 words = " ".join(f"--set {name}.{key}={value}" for key, value in settings.items())
                 return f"{words}, with which the step alone takes {size_text(need)} ({note})"
+    weights = sum(estimate.size(ref) or 0 for ref in lent)
+    if weights >= budget:
+        return f"its weights alone take {size_text(weights)}: use a smaller number format or more memory"
     return f"the step alone takes {size_text(alone)}: ask for less, or use a smaller number format or more memory"
 
 

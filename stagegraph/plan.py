@@ -21,9 +21,9 @@ class Step:
     Values live in numbered slots. `reads` are the arguments and the slots that they are taken from, `rest` the slots of
     a variadic input, `when` that of the condition; `writes` are the slots of the outputs that somebody reads (None for
     the others), `drops` the slots that nobody reads after this step. `loads` are the parts that no earlier step was
-    lent, `releases` those that no later step is, unless they are to stay; `offloads` are those that are to leave the
-    device because the next step that is lent anything does without them. `waits` are all the slots that the step reads;
-    one that is read twice comes twice.
+    lent, `releases` those that no later step is, nor anything that is laid over them, unless they are to stay;
+    `offloads` are those that are to leave the device because the next step that is lent anything does without them.
+    `waits` are all the slots that the step reads; one that is read twice comes twice.
     """
 
     node: Node
@@ -183,12 +183,12 @@ def make(
 def offloading(plan: Plan, parts: Collection[PartRef]) -> Plan:
     """The plan with some parts moved out of the device's memory whenever the next step that is lent anything does
     without them; the others as before."""
-    steps, following = [], frozenset[PartRef]()
+    steps, following, root_of = [], frozenset[PartRef](), plan.graph.root_of
     for step in reversed(plan.steps):
         lent = dict.fromkeys(step.node.lent.values())
-        moved = tuple(ref for ref in lent if ref in step.offloads or (ref in parts and ref not in following))
+        moved = tuple(ref for ref in lent if ref in step.offloads or (ref in parts and root_of(ref) not in following))
         steps.append(attrs.evolve(step, offloads=moved))
-        following = frozenset(lent) or following
+        following = frozenset(map(root_of, lent)) or following
     return attrs.evolve(plan, steps=tuple(reversed(steps)))
 
 
@@ -200,14 +200,19 @@ def _lending(graph: Graph, nodes: Sequence[Node]) -> list[_Lent]:
     """What each step loads, releases and offloads."""
     found: list[_Lent] = [((), (), ())] * len(nodes)
     borrowing = [(i, tuple(dict.fromkeys(node.lent.values()))) for i, node in enumerate(nodes) if node.lent]
-    last = {part: i for i, lent in borrowing for part in lent}
+    root = {part: graph.root_of(part) for _, lent in borrowing for part in lent}
+    last = {root[part]: i for i, lent in borrowing for part in lent}
     first = {part: i for i, lent in reversed(borrowing) for part in lent}
     following = [*(lent for _, lent in borrowing[1:]), ()]
     for (i, lent), then in zip(borrowing, following, strict=False):
         found[i] = (
             tuple(part for part in lent if first[part] == i),
-            tuple(part for part in lent if last[part] == i and graph.residency_of(part) != "resident"),
-            tuple(part for part in lent if graph.residency_of(part) == "offload" and part not in then),
+            tuple(part for part in lent if last[root[part]] == i and graph.residency_of(part) != "resident"),
+            tuple(
+                part
+                for part in lent
+                if graph.residency_of(part) == "offload" and root[part] not in [root[other] for other in then]
+            ),
         )
     return found
 

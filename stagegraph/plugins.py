@@ -27,6 +27,7 @@ from stagegraph.components import component_spec_of
 from stagegraph.continuation import ContinuationCodec
 from stagegraph.errors import Fault, GraphError, PluginError
 from stagegraph.hookspecs import Check
+from stagegraph.joiners import Joiner
 from stagegraph.recordreaders import RecordReader
 from stagegraph.registry import BASIC_TYPES, Origin, PluginProblem, Registry
 from stagegraph.stages import ID, spec_of
@@ -164,6 +165,7 @@ def fill(plugins: Plugins) -> Registry:
         "stagegraph_components": lambda things: ((component_spec_of(t).kind, component_spec_of(t)) for t in things),
         "stagegraph_manifests": _named_files,
         "stagegraph_record_readers": _named_readers,
+        "stagegraph_joiners": _named_joiners,
     }
     tables = {}
     for hook, read in readers.items():
@@ -176,6 +178,7 @@ def fill(plugins: Plugins) -> Registry:
         continuations=tables["stagegraph_continuations"],
         manifests=tables["stagegraph_manifests"],
         readers=tables["stagegraph_record_readers"],
+        joiners=tables["stagegraph_joiners"],
         origins=filler.origins,
         plugins=tuple(plugin.origin for plugin in plugins.loaded),
         problems=tuple(filler.problems),
@@ -350,6 +353,19 @@ def _named_readers(readers: Iterable[Any]) -> Iterator[tuple[str, RecordReader]]
             what = f"it registers as a reader of run records what is none, or has no usable ending: {reader!r}"
             raise PluginError(Fault("plugin_invalid", what))
         yield from ((suffix, reader) for suffix in suffixes)
+
+
+def _named_joiners(joiners: Iterable[Any]) -> Iterator[tuple[str, Joiner]]:
+    for joiner in joiners:
+        suffixes = joiner.suffixes if isinstance(joiner, Joiner) else ()
+        if not suffixes or not all(_SUFFIX.fullmatch(suffix) for suffix in suffixes):
+            what = f"it registers as what joins files what does not, or has no usable ending: {joiner!r}"
+            raise PluginError(Fault("plugin_invalid", what))
+        spec = spec_of(joiner.stage)
+        if not spec.is_variadic or "path" not in spec.params:
+            what = f"it registers as what joins files {spec.id}, which takes no number of paths, or has no param path"
+            raise PluginError(Fault("plugin_invalid", what))
+        yield from ((suffix, joiner) for suffix in suffixes)
 
 
 def _named_continuations(codecs: Iterable[Any]) -> Iterator[tuple[str, ContinuationCodec]]:

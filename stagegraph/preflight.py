@@ -113,16 +113,25 @@ def facts(plan: Plan) -> dict[Ref, Facts]:
 
 
 def _orphans(graph: Graph, needed: Set[str]) -> Iterator[Fault]:
-    """Nodes that no output needs."""
+    """Nodes that no output needs, and components that change nothing."""
     for name, node in graph.nodes.items():
         if name not in needed:
             what = f"no output needs {name} ({node.spec.id}), so it does not run"
             yield _at(node, Fault("orphan", what, fix="declare an output of it, or remove it"))
+    lent = {ref.component for node in graph.nodes.values() for ref in node.lent.values()}
+    for name, component in graph.components.items():
+        spec = component_spec_of(component)
+        if name not in lent and all(part.over is not None for part in spec.parts.values()):
+            what = f"no node is lent {name} ({spec.kind}), so it changes nothing"
+            why = "what is laid over another component is lent only to nodes that name it"
+            fix = f"give a node components: {{{next(iter(spec.parts))}: {name}}}"
+            yield Fault("orphan", what, f"components.{name}", why, fix, graph.locations.get(name))
 
 
 def _components(graph: Graph, nodes: Sequence[Node]) -> Iterator[Fault]:
     parts: dict[str, list[str]] = defaultdict(list)
-    for ref in dict.fromkeys(ref for node in nodes for ref in node.lent.values()):
+    lent = [ref for node in nodes for ref in node.lent.values()]
+    for ref in dict.fromkeys(part for one in lent for part in (graph.root_of(one), one)):
         parts[ref.component].append(ref.part)
     for name, wanted in parts.items():
         component = graph.components[name]

@@ -154,7 +154,7 @@ class Recorder:
         part = attrs.evolve(
             graph,
             inputs={name: input for name, input in graph.inputs.items() if name in inputs},
-            components={name: component for name, component in graph.components.items() if name in lent},
+            components={name: graph.components[name] for name in graph.components if name in graph.with_held(lent)},
             nodes=nodes,
             outputs={name: ref for name, ref in outputs.items() if name in graph.outputs},
             carry={},
@@ -181,6 +181,7 @@ class Recorder:
     @cached_property
     def _used(self) -> dict[str, Any]:
         used = {part.component for step in self.plan.steps for part in step.node.lent.values()}
+        used = self.plan.graph.with_held(used)
         return {name: component for name, component in self.plan.graph.components.items() if name in used}
 
     @cached_property

@@ -16,6 +16,7 @@ import attrs
 from stagegraph.components import ComponentSpec, component_spec_of
 from stagegraph.continuation import ContinuationCodec
 from stagegraph.errors import Fault, nearest, suggest
+from stagegraph.joiners import Joiner
 from stagegraph.recordreaders import RecordReader
 from stagegraph.serde import describe
 from stagegraph.stages import StageSpec, spec_of
@@ -64,8 +65,8 @@ def _table(value: Mapping[str, Any]) -> Mapping[str, Any]:
 class Registry:
     """Names and what they stand for.
 
-    `readers` are by the ending of files, as in ".mp4". `origins` tells which plugin registered a name; `problems` are
-    the plugins that could not.
+    `readers` and `joiners` are by the ending of files, as in ".mp4". `origins` tells which plugin registered a name;
+    `problems` are the plugins that could not.
     """
 
     stages: Mapping[str, StageSpec] = attrs.field(factory=dict, converter=_table)
@@ -75,6 +76,7 @@ class Registry:
     continuations: Mapping[str, ContinuationCodec] = attrs.field(factory=dict, converter=_table)
     manifests: Mapping[str, Path] = attrs.field(factory=dict, converter=_table)
     readers: Mapping[str, RecordReader] = attrs.field(factory=dict, converter=_table)
+    joiners: Mapping[str, Joiner] = attrs.field(factory=dict, converter=_table)
     origins: Mapping[str, Origin] = attrs.field(factory=dict, converter=_table)
     plugins: tuple[Origin, ...] = ()
     problems: tuple[PluginProblem, ...] = ()

@@ -18,7 +18,7 @@ run, unless the user names another.
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from typing import Any
 
 import attrs
@@ -199,14 +199,15 @@ class Comparison:
 
 
 def compare(
-    recorded: Recorded, plan: Plan, chosen: Collection[str] = (), accept: Collection[Accept] = ()
+    recorded: Recorded, plan: Plan, chosen: Set[str] = frozenset(), accept: Collection[Accept] = ()
 ) -> Comparison:
     """What has changed since the record was made: versions, stages, weights, what components say of themselves.
 
     Args:
         recorded: the record.
         plan: of the graph that was made of it.
-        chosen: the components that the user has set something of, whose weights may be others.
+        chosen: the components that the user has set something of, whose weights may be others, as may be those of
+            what holds them.
         accept: what else may differ.
 
     Raises:
@@ -214,7 +215,7 @@ def compare(
     """
     changes = [*_changed_versions(recorded.record, plan), *_changed_stages(recorded.record, plan)]
     faults = []
-    lent = {part.component for step in plan.steps for part in step.node.lent.values()}
+    lent = plan.graph.with_held({part.component for step in plan.steps for part in step.node.lent.values()})
     for name, component in plan.graph.components.items():
         if name not in lent:
             continue
@@ -222,7 +223,7 @@ def compare(
         old, new = recorded.record.components.get(name), fingerprint_of(component) or kind
         if old != new:
             changes.append(Change(f"components.{name}.fingerprint", old, new))
-            if old is not None and name not in chosen and Accept.weights not in accept:
+            if old is not None and chosen.isdisjoint(plan.graph.with_held({name})) and Accept.weights not in accept:
                 what = f"the weights of {name} ({kind}) are others: {_short(old)} then, {_short(new)} now"
                 faults.append(Fault("weights_changed", what, recorded.name, fix=_FIX[Accept.weights]))
         facts = difference(recorded.record.facts.get(name, {}), cache_facts_of(component) or {})

@@ -20,7 +20,7 @@ class Violation:
 
 @attrs.frozen
 class Rule:
-    """The limits of one param; every limit that is set must hold."""
+    """The limits of one param; every limit that is set must hold. `why` and `fix` are told where one does not."""
 
     ge: float | None = None
     gt: float | None = None
@@ -29,13 +29,19 @@ class Rule:
     multiple_of: int | None = None
     remainder: int = 0
     choices: tuple[Any, ...] | None = None
+    why: str = ""
+    fix: str = ""
 
     def violation(self, value: Any) -> Violation | None:
         """What is wrong with a value of the right type; None if nothing is."""
-        if value is None:
-            return None
+        found = None if value is None else self._violation(value)
+        if found is None or not (self.why or self.fix):
+            return found
+        return Violation(": ".join(filter(None, [found.why, self.why])), self.fix or found.fix)
+
+    def _violation(self, value: Any) -> Violation | None:
         if self.choices is not None:
-            return None if value in self.choices else Violation(f"must be one of {_listed(self.choices)}")
+            return None if value in self.choices else Violation(f"must be {self.text}")
         if not self._in_range(value):
             return Violation(f"must be {self.text}", self._nearest(value))
         if self.multiple_of is not None and (value - self.remainder) % self.multiple_of:
@@ -46,7 +52,7 @@ class Rule:
     def text(self) -> str:
         """The limits in words: `>= 0, <= 1`; empty if there are none."""
         if self.choices is not None:
-            return f"one of {_listed(self.choices)}"
+            return ("one of " if len(self.choices) > 1 else "") + _listed(self.choices)
         bounds = ((">=", self.ge), (">", self.gt), ("<=", self.le), ("<", self.lt))
         parts = [f"{sign} {bound:.15g}" for sign, bound in bounds if bound is not None]
         return ", ".join(parts + ([self._grid] if self.multiple_of is not None else []))
@@ -89,7 +95,11 @@ def param(
     multiple_of: int | None = None,
     remainder: int = 0,
     choices: tuple[Any, ...] | None = None,
+    why: str = "",
+    fix: str = "",
     factory: Callable[[], Any] | None = None,
+    converter: Callable[[Any], Any] | None = None,
+    kw_only: bool = True,
     help: str = "",
 ) -> Any:
     """A param of a stage or component: an attrs field with limits.
@@ -99,13 +109,17 @@ def param(
             it too.
         ge, gt, le, lt: bounds of a number.
         multiple_of, remainder: the value must be `k * multiple_of + remainder`.
-        choices: the allowed values.
+        choices: the allowed values; none at all where only None is.
+        why: the reason for the limits, where they do not speak for themselves.
+        fix: what to type instead; by default the nearest value inside.
         factory: makes a mutable default.
+        converter: what a value that is given in Python becomes before it is looked at.
+        kw_only: whether it can be given by name alone.
         help: what it does, its unit, and what its extremes mean.
 
     The limits hold wherever the object is made: in Python, from a manifest, from the command line.
     """
-    rule = Rule(ge, gt, le, lt, multiple_of, remainder, choices)
+    rule = Rule(ge, gt, le, lt, multiple_of, remainder, choices, why, fix)
 
     def validate(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         violation = rule.violation(value)
@@ -113,10 +127,9 @@ def param(
             fix = f": {violation.fix}" if violation.fix else ""
             raise ValueError(f"{attribute.name} is {value!r}, it {violation.why}{fix}")
 
+    start = attrs.Factory(factory) if factory is not None else default
     metadata = {_METADATA_KEY: rule, "help": help}
-    if factory is not None:
-        return attrs.field(factory=factory, validator=validate, metadata=metadata, kw_only=True)
-    return attrs.field(default=default, validator=validate, metadata=metadata, kw_only=True)
+    return attrs.field(default=start, validator=validate, metadata=metadata, converter=converter, kw_only=kw_only)
 
 
 def rule_of(attribute: attrs.Attribute[Any]) -> Rule:
@@ -131,4 +144,4 @@ def help_of(attribute: attrs.Attribute[Any]) -> str:
 
 
 def _listed(values: tuple[Any, ...]) -> str:
-    return ", ".join(str(value) for value in values)
+    return ", ".join(str(value).lower() if isinstance(value, bool) else str(value) for value in values) or "null"

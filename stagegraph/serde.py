@@ -134,6 +134,7 @@ def strict_converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(_is_dict, lambda t: _dict_hook(t, converter))
     converter.register_structure_hook_factory(_is_union, lambda t: _union_hook(t, converter))
     converter.register_structure_hook_factory(attrs.has, lambda t: _attrs_hook(t, converter))
+    converter.register_unstructure_hook_factory(_is_union_of_classes, lambda t: _told_apart(t, converter))
     return converter
 
 
@@ -247,6 +248,33 @@ def _is_union(type_: Any) -> bool:
     return typing.get_origin(type_) in (typing.Union, types.UnionType)
 
 
+def _told_apart(type_: Any, converter: cattrs.Converter) -> Callable[[Any], Any]:
+    """One of several classes is told by its keys: where those that are written fit an earlier one, all are."""
+    classes = [member for member in typing.get_args(type_) if attrs.has(member)]
+    fields = {cls: {a.name: a for a in attrs.fields(cls) if a.init} for cls in classes}
+
+    def hook(value: Any) -> Any:
+        plain = converter.unstructure(value)
+        if type(value) not in fields or not isinstance(plain, dict):
+            return plain
+        earlier = classes[: classes.index(type(value))]
+        if not any(_could_be(plain, fields[cls]) for cls in earlier):
+            return plain
+        own = fields[type(value)]
+        return {name: plain[name] if name in plain else converter.unstructure(getattr(value, name)) for name in own}
+
+    return hook
+
+
+def _could_be(plain: Mapping[str, Any], fields: Mapping[str, attrs.Attribute[Any]]) -> bool:
+    needed = {name for name, field in fields.items() if field.default is attrs.NOTHING}
+    return needed <= plain.keys() <= fields.keys()
+
+
+def _is_union_of_classes(type_: Any) -> bool:
+    return _is_union(type_) and sum(map(attrs.has, typing.get_args(type_))) > 1
+
+
 def _union_hook(type_: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
     members = typing.get_args(type_)
 
@@ -278,6 +306,8 @@ def _attrs_hook(type_: Any, converter: cattrs.Converter) -> Callable[[Any, Any],
 
     def hook(data: Any, _: Any) -> Any:
         data = _plain(data)
+        if type(data) is type_:  # made already, as the components that others hold
+            return data
         _require_mapping(data)
         unknown = islice((key for key in data if key not in fields), _LISTED)
         problems = [_unknown(key, fields) for key in unknown]

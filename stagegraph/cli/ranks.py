@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import attrs
 import typer
 
-from stagegraph.components import component_spec_of
+from stagegraph.components import component_spec_of, exchanged
 from stagegraph.errors import Fault, Location, UsageError
 from stagegraph.graph import Graph
 from stagegraph.ranks import world
@@ -46,7 +46,7 @@ def spread(graph: Graph, nproc: int | None) -> Graph:
         raise UsageError(Fault("usage", what, why="those with a param nproc are", fix=fix))
     changed = {name: _of_so_many(component, count) for name, component in shared.items()}
     where = dict.fromkeys(shared, Location(f"--nproc {count}" if started is None else f"{count} processes"))
-    components, locations = {**graph.components, **changed}, {**graph.locations, **where}
+    components, locations = exchanged(graph.components, changed), {**graph.locations, **where}
     return attrs.evolve(graph, components=components, locations=locations)
 
 

@@ -12,7 +12,7 @@ import typer
 from stagegraph import plan as plans
 from stagegraph import yaml
 from stagegraph.cli import output
-from stagegraph.cli.execution import Manner, open_store, shown
+from stagegraph.cli.execution import Manner, RunFolder, execute, open_store, shown
 from stagegraph.cli.files import write_text
 from stagegraph.cli.graphs import JsonOption, SetOption
 from stagegraph.cli.options import CacheOption, QuietOption
@@ -22,7 +22,9 @@ from stagegraph.cli.workspace import Workspace, assignments
 from stagegraph.errors import Fault, StagegraphError, UsageError
 from stagegraph.executors.checks import check_inputs, checked
 from stagegraph.graph import Graph
+from stagegraph.preflight import preflight
 from stagegraph.serde import Text
+from stagegraph.sessions.export import exporting
 from stagegraph.sessions.folder import Made, SessionFolder
 
 session = typer.Typer(
@@ -32,6 +34,10 @@ session = typer.Typer(
 )
 
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the session.")]
+JoinOption = Annotated[
+    bool,
+    typer.Option("--join/--no-join", help="Have a file of all segments grow, where their files can be joined so."),
+]
 AheadOption = Annotated[
     int,
     typer.Option(min=0, max=8, metavar="N", help="How many segments are begun before the one before them is done."),
@@ -90,6 +96,7 @@ def extend(
         ),
     ] = None,
     ahead: AheadOption = 1,
+    join: JoinOption = True,
     nproc: NprocOption = None,
     cache: CacheOption = None,
     quiet: QuietOption = False,
@@ -102,7 +109,7 @@ def extend(
     manner = Manner("session extend", True, quiet, json)
     with opened.locked():
         opened.ask(items)
-        _make(workspace, opened, ahead, nproc, cache, manner)
+        _make(workspace, opened, ahead, join, nproc, cache, manner)
 
 
 @session.command()
@@ -111,6 +118,7 @@ def resume(
     folder: FolderArgument,
     forget: Annotated[bool, typer.Option("--forget", help="Give them up instead.")] = False,
     ahead: AheadOption = 1,
+    join: JoinOption = True,
     nproc: NprocOption = None,
     cache: CacheOption = None,
     quiet: QuietOption = False,
@@ -124,7 +132,7 @@ def resume(
             opened.forget()
         if not opened.pending() and not json:
             output.say(f"{folder}: nothing is pending")
-        _make(workspace, opened, ahead, nproc, cache, Manner("session resume", True, quiet, json))
+        _make(workspace, opened, ahead, join, nproc, cache, Manner("session resume", True, quiet, json))
 
 
 @session.command()
@@ -149,6 +157,37 @@ def show(ctx: typer.Context, folder: FolderArgument, json: JsonOption = False) -
 
 
 @session.command()
+def export(
+    ctx: typer.Context,
+    folder: FolderArgument,
+    file: Annotated[Path, typer.Option("-o", "--file", metavar="FILE", help="What to write, as in film.mp4.")],
+    output_: Annotated[
+        str | None,
+        typer.Option("--output", metavar="NAME", help="Which output of the segments, if several are files."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PARAM=VALUE",
+            help="Set a param of the stage that joins: of media.join_videos, for .mp4: sound, fragmented.",
+        ),
+    ] = None,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Join the segments to one file; pictures are not encoded again."""
+    workspace: Workspace = ctx.obj
+    opened = SessionFolder(folder, workspace.registry)
+    words = assignments(set_, "--set", "PARAM")
+    params = {name: yaml.typed(text) for name, text in words.items()}
+    graph = exporting(opened, file, workspace.registry, output_, params)
+    plan = plans.make(graph)
+    preflight(plan)
+    execute(plan, {}, {}, None, RunFolder(Path("runs"), graph.name), Manner("session export", False, quiet, json))
+
+
+@session.command()
 def snapshot(
     folder: FolderArgument,
     file: Annotated[
@@ -164,7 +203,13 @@ def snapshot(
 
 
 def _make(
-    workspace: Workspace, opened: SessionFolder, ahead: int, nproc: int | None, cache: bool | None, manner: Manner
+    workspace: Workspace,
+    opened: SessionFolder,
+    ahead: int,
+    join: bool,
+    nproc: int | None,
+    cache: bool | None,
+    manner: Manner,
 ) -> None:
     opened.graph = spread(opened.graph, nproc)
     if served(opened.graph):
@@ -172,13 +217,16 @@ def _make(
     finished: list[Made] = []
     with _going_on(opened), open_store(cache) as store, leading(opened.graph), shown(manner) as show_:
         caching = workspace.caching(store, optional=not cache) if store is not None else None
-        for made in opened.run(ahead=ahead, caching=caching, on_event=show_):
+        for made in opened.run(ahead=ahead, caching=caching, on_event=show_, join=join):
             finished.append(made)
             if not manner.json:
                 output.say("\n".join(_told(opened, made)))
+    joined = [str(file) for file in opened.grown]
     if manner.json:
         segments = [{"index": m.index, "outputs": m.outputs, "files": m.files} for m in finished]
-        output.succeed(manner.command, {"session": str(opened.path), "segments": segments})
+        output.succeed(manner.command, {"session": str(opened.path), "segments": segments, "joined": joined})
+    elif joined:
+        output.say("\n".join(joined))
 
 
 @contextmanager

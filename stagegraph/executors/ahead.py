@@ -36,10 +36,14 @@ class Ahead:
         return tuple(parts)
 
     def _next(self, position: int) -> list[PartRef]:
-        """What the next step that is lent anything, and will run, is lent that no step was lent yet."""
-        foresight = self._running.foresight
+        """What the next step that is lent anything, and will run, is lent that no step was lent yet.
+
+        Not what is laid over another part, which somebody may have now.
+        """
+        foresight, root_of = self._running.foresight, self._plan.graph.root_of
         for later in range(position + 1, len(self._plan.steps)):
             step = self._plan.steps[later]
             if step.node.lent and (foresight is None or foresight.runs(later)):
-                return [ref for ref in dict.fromkeys(step.node.lent.values()) if ref not in self._told]
+                parts = dict.fromkeys(step.node.lent.values())
+                return [ref for ref in parts if ref not in self._told and root_of(ref) == ref]
         return []

@@ -27,6 +27,7 @@ class Lending:
         self._run = run
         self._tell = tell
         self._left = dict(plan.borrowers)
+        self._roots = {ref: plan.graph.root_of(ref) for ref in plan.borrowers}
         shared = pool is not None
         pool = pool if pool is not None else Pool()
         residency = {ref: plan.graph.residency_of(ref) for ref in plan.borrowers}
@@ -47,8 +48,11 @@ class Lending:
         Raises:
             ComponentError: something could not be loaded.
         """
+        lent = list(step.node.lent.items())
+        if any(self._roots[ref] != ref for _, ref in lent):  # in one order, or two such steps may wait for each other
+            lent.sort(key=lambda item: str(self._roots[item[1]]))
         with contextlib.ExitStack() as stack:
-            yield {argument: stack.enter_context(self._borrowed(ref)) for argument, ref in step.node.lent.items()}
+            yield {argument: stack.enter_context(self._borrowed(ref)) for argument, ref in lent}
 
     def load(self, ref: PartRef) -> None:
         """Load a part ahead of its use; from any thread."""
@@ -60,10 +64,14 @@ class Lending:
         for ref in step.node.lent.values():
             self._left[ref] -= 1
             last = not self._left[ref]
-            if ref in step.offloads and not (last and ref in self._released) and self._claims[ref].offload():
+            if ref in step.offloads and not (ref in self._released and self._gone(ref)) and self._claims[ref].offload():
                 self._tell(events.ComponentOffloaded(self._run, ref.component, ref.part))
             if last:
                 self._end(ref)
+
+    def _gone(self, ref: PartRef) -> bool:
+        """Whether no later step is lent a part, or anything that is laid over it."""
+        return not any(left for other, left in self._left.items() if self._roots[other] == self._roots[ref])
 
     def close(self) -> None:
         """Give up every claim that is left; the run is over."""

@@ -8,12 +8,12 @@ from typing import Any
 
 import attrs
 
-from stagegraph.components import component_spec_of
+from stagegraph.components import can_offload, component_spec_of
 from stagegraph.errors import Fault, GraphError, Location, suggest
 from stagegraph.graph.drafts import Draft, Drafts, Wire
 from stagegraph.graph.faults import Faults, Locate, in_order, listed, named, once
 from stagegraph.graph.reach import names, needed
-from stagegraph.graph.values import INPUTS, OUTPUTS, Constant, Graph, Node, PartRef, Ref, Source, is_name
+from stagegraph.graph.values import INPUTS, OUTPUTS, Constant, Graph, Node, PartRef, Ref, Source, is_name, name_of
 from stagegraph.manifest import Value
 from stagegraph.ports import accepts, if_there, list_of, type_name
 from stagegraph.serde import Path, StructureError, structure
@@ -260,7 +260,7 @@ class _Binder(Faults):
                     what = f'component {name} ({spec.kind}) has no part "{part}"'
                     self.add((*path, part), "unknown_part", what, fix=suggest(part, spec.parts), at_key=True)
             offloaded = "offload" in (said.values() if isinstance(said, Mapping) else (said,))
-            if offloaded and not (hasattr(component, "offload") and hasattr(component, "restore")):
+            if offloaded and not can_offload(component):
                 what = f"component {name} ({spec.kind}) cannot be offloaded"
                 self.add(path, "invalid_value", what, "it has no offload and restore", "use release-after-last-use")
 
@@ -447,7 +447,22 @@ class _Binder(Faults):
             part = self._part(draft, argument.name, argument.type)
             if part is not None:
                 lent[argument.name] = part
+        self._check_forms(draft, lent)
         return lent
+
+    def _check_forms(self, draft: Draft, lent: Mapping[str, PartRef]) -> None:
+        """A node cannot be lent a part and what is laid over it at the same time."""
+        roots: dict[tuple[str, str], str] = {}
+        for argument, ref in lent.items():
+            component = self._drafts.components[ref.component]
+            over = component_spec_of(component).parts[ref.part].over
+            root = ref.component if over is None else name_of(getattr(component, over.param), self._drafts.components)
+            first = roots.setdefault((root or "", ref.part if over is None else over.part), argument)
+            if lent[first] != ref:
+                what = f"{draft.name} ({draft.spec.id}) is lent {lent[first]} as {first}, and {ref} as {argument}"
+                path = ("nodes", draft.name, "components", argument)
+                why = "they are one thing in memory, which has one form at a time"
+                self.add(path, "ambiguous_component", what, why, "lend it one of them, or a copy with other params")
 
     def _part(self, draft: Draft, argument: str, wanted: Any) -> PartRef | None:
         """The one part of the graph's components that has the wanted type."""
@@ -465,7 +480,7 @@ class _Binder(Faults):
             for name, component in self._drafts.components.items()
             if chosen in (None, name)
             for part in component_spec_of(component).parts.values()
-            if accepts(wanted, part.type)
+            if accepts(wanted, part.type) and (chosen is not None or part.over is None)
         ]
         if len(candidates) == 1:
             return candidates[0]

@@ -9,9 +9,9 @@ import attrs
 
 from stagegraph import manifest as manifests
 from stagegraph.attempts import Retry
-from stagegraph.components import Residency, component_spec_of
+from stagegraph.components import Residency, component_spec_of, held_by
 from stagegraph.errors import Fault, GraphError, Location
-from stagegraph.graph.values import OUTPUTS, Graph, Input, Ref, Source
+from stagegraph.graph.values import OUTPUTS, Graph, Input, Ref, Source, name_of
 from stagegraph.manifest import ComponentDecl, InputDecl, Manifest, NodeDecl, Value
 from stagegraph.ports import type_name
 from stagegraph.serde import Path, unstructure
@@ -111,13 +111,16 @@ def to_manifest(drafts: Drafts, *, with_defaults: bool = False) -> Manifest:
     if faults:
         raise GraphError(*faults)
     params = _all_params if with_defaults else unstructure
+    held = {name: _held(component, drafts.components) for name, component in drafts.components.items()}
     return Manifest(
         stagegraph=manifests.VERSION,
         name=drafts.name,
         description=drafts.description,
         inputs={name: InputDecl(i.type_name, i.default, i.help) for name, i in drafts.inputs.items()},
         components={
-            name: ComponentDecl(component_spec_of(component).kind, params(component), _residency(drafts, name))
+            name: ComponentDecl(
+                component_spec_of(component).kind, {**params(component), **held[name]}, _residency(drafts, name)
+            )
             for name, component in drafts.components.items()
         },
         nodes={
@@ -184,6 +187,11 @@ def _written(drafts: Drafts, wire: Any) -> Any:
     if exports is None:
         return wire
     return _written(drafts, exports[port] if dot else next(iter(exports.values())))
+
+
+def _held(component: Any, components: Mapping[str, Any]) -> dict[str, str]:
+    """The names of the components that a component holds, by param."""
+    return {param: name for param, one in held_by(component).items() if (name := name_of(one, components))}
 
 
 def _residency(drafts: Drafts, component: str) -> Residency | dict[str, Residency] | None:

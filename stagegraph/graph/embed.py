@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
-from stagegraph.components import component_spec_of
+from stagegraph.components import component_spec_of, exchanged, held_by
 from stagegraph.errors import Fault, GraphError, suggest
 from stagegraph.graph.drafts import Draft, Drafts, Gate, Wire, references
-from stagegraph.graph.values import INPUTS
+from stagegraph.graph.values import INPUTS, name_of
 from stagegraph.manifest import Value
 from stagegraph.ports import type_name
 
@@ -29,10 +29,13 @@ def embed(
         components: inner component -> component of the outer graph to use in its place.
 
     Raises:
-        GraphError: a constant is fed to what must be a wire. What `wrong_wires` finds is for the caller to raise.
+        GraphError: a constant is fed to what must be a wire; a component that another one holds is to be replaced by
+            one of another kind. What `wrong_wires` finds is for the caller to raise.
     """
     replaced = dict(components or {})
-    for component, value in inner.components.items():
+    _check_held(name, inner, replaced, outer)
+    exchanges = {old: outer.components[new] for old, new in replaced.items() if new in outer.components}
+    for component, value in exchanged(inner.components, exchanges).items():
         if component not in replaced:
             outer.components[f"{name}/{component}"] = value
             if component in inner.places:
@@ -77,6 +80,25 @@ def embed(
         outer.lost[kind, f"{name}/{part}"] = tuple(references(map(outside, fed)))
 
 
+def _check_held(name: str, inner: Drafts, replaced: Mapping[str, str], outer: Drafts) -> None:
+    """Components that others hold are replaced by those of their kind."""
+    faults = []
+    for holder, component in inner.components.items():
+        for param, held in held_by(component).items():
+            old = name_of(held, inner.components)
+            new = replaced.get(old or "")
+            if new not in outer.components or component_spec_of(outer.components[new]) is component_spec_of(held):
+                continue
+            what = f"{new} is to be {param} of {holder} in {name}, but is of kind {_kind(outer.components[new])}"
+            faults.append(Fault("type_mismatch", what, why=f"{param} is a component of kind {_kind(held)}"))
+    if faults:
+        raise GraphError(*faults)
+
+
+def _kind(component: object) -> str:
+    return component_spec_of(component).kind
+
+
 def fed_from_outside(draft: Draft) -> Iterator[tuple[str, str]]:
     """The ports of a node that an input of its graph feeds, and the name of that input."""
     for port, wire in draft.wires.items():
@@ -109,7 +131,7 @@ def _chosen(draft: Draft, graph: Drafts) -> dict[str, str]:
             name
             for name, component in graph.components.items()
             for part in component_spec_of(component).parts.values()
-            if part.type is argument.type
+            if part.type is argument.type and part.over is None
         ]
         if argument.name not in chosen and len(providers) == 1:
             chosen[argument.name] = providers[0]

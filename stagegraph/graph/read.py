@@ -17,7 +17,7 @@ from stagegraph.graph.values import INPUTS, Graph, Input
 from stagegraph.manifest import ComponentDecl, InputDecl, Manifest, NodeDecl
 from stagegraph.ports import REQUIRED
 from stagegraph.registry import Registry
-from stagegraph.serde import Path, Problem, StructureError, structure
+from stagegraph.serde import Path, Problem, StructureError, describe, structure
 from stagegraph.stages import StageSpec
 
 #: How deep graphs may be nested in graphs.
@@ -59,7 +59,7 @@ def read(manifest: Manifest, registry: Registry, _within: tuple[str, ...] = ()) 
     for name, declaration in manifest.inputs.items():
         drafts.inputs[name] = reader.input(name, declaration)
     for name, component in manifest.components.items():
-        made = reader.component(name, component)
+        made = reader.component(name)
         if made is not None:
             drafts.components[name] = made
             if component.residency is not None:
@@ -86,6 +86,8 @@ class _Reader(Faults):
         self._manifest = manifest
         self._registry = registry
         self._within = (*within, _identity(manifest))
+        self._components: dict[str, Any] = {}
+        self._making: list[str] = []
 
     def input(self, name: str, declaration: InputDecl) -> Input:
         path = ("inputs", name)
@@ -102,13 +104,47 @@ class _Reader(Faults):
                     self.add((*path, "default", *problem.path), problem.code, what, problem.why, problem.fix)
         return Input(name, type_, declaration.default, declaration.help, declaration.type)
 
-    def component(self, name: str, declaration: ComponentDecl) -> Any:
+    def component(self, name: str) -> Any:
+        """A component of the manifest, made once; None, and faults, if it cannot be made."""
+        if name not in self._components:
+            self._making.append(name)
+            self._components[name] = self._component(name, self._manifest.components[name])
+            self._making.pop()
+        return self._components[name]
+
+    def _component(self, name: str, declaration: ComponentDecl) -> Any:
         path = ("components", name)
         spec = self._registry.component(declaration.kind)
         if isinstance(spec, Fault):
             self.adopt((*path, "kind"), spec)
             return None
-        return self._make(spec, declaration.params, (*path, "params"), f"component {name} ({spec.kind})")
+        owner, params = f"component {name} ({spec.kind})", dict(declaration.params)
+        for param, wanted in spec.holds.items():
+            if param in params:
+                params[param] = self._held((*path, "params", param), owner, params[param], wanted)
+        if any(params.get(param, name) is None for param in spec.holds):
+            return None  # it was told why
+        return self._make(spec, params, (*path, "params"), owner)
+
+    def _held(self, path: Path, owner: str, name: Any, wanted: ComponentSpec) -> Any:
+        """The component that a param of another names; None, and a fault, if there is none."""
+        name = str(name) if isinstance(name, str) else name
+        fitting = [n for n, one in self._manifest.components.items() if one.kind == wanted.kind]
+        if not isinstance(name, str):
+            self.add(path, "invalid_type", f"{owner}: {path[-1]}: {describe(name)} is not the name of a component")
+        elif name not in self._manifest.components:
+            fix = suggest(name, fitting) if fitting else f"add a component of kind {wanted.kind}"
+            self.add(path, "unknown_component", f'{owner}: {path[-1]}: the graph has no component "{name}"', fix=fix)
+        elif name in self._making:
+            chain = " -> ".join([*self._making[self._making.index(name) :], name])
+            self.add(path, "cycle", f"the components hold each other: {chain}", fix="name another component")
+        elif self._manifest.components[name].kind != wanted.kind:
+            what = f"{owner}: {path[-1]} is {name}, of kind {self._manifest.components[name].kind}"
+            why = f"it takes a component of kind {wanted.kind}"
+            self.add(path, "type_mismatch", what, why, suggest(name, fitting) if fitting else "add one")
+        else:
+            return self.component(name)
+        return None
 
     def node(self, name: str, declaration: NodeDecl) -> Draft | None:
         path = ("nodes", name)

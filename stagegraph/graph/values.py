@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any, Final
 
 import attrs
 
 from stagegraph.attempts import Retry
-from stagegraph.components import Residency
+from stagegraph.components import Residency, component_spec_of, held_by
 from stagegraph.errors import Location
 from stagegraph.ports import REQUIRED, list_of
 from stagegraph.stages import StageSpec
@@ -37,6 +37,11 @@ class Ref:
 
     def __str__(self) -> str:
         return f"{self.node}.{self.port}"
+
+
+def name_of(component: Any, components: Mapping[str, Any]) -> str | None:
+    """What a component is called among others."""
+    return next((name for name, one in components.items() if one is component or one == component), None)
 
 
 @attrs.frozen(eq=False)
@@ -173,6 +178,24 @@ class Graph:
         """Where a part stays between uses; None if the graph does not say."""
         said = self.residency.get(part.component)
         return said.get(part.part) if isinstance(said, Mapping) else said
+
+    def root_of(self, part: PartRef) -> PartRef:
+        """What is in memory for a part: itself, or the part that it is laid over."""
+        component = self.components[part.component]
+        over = component_spec_of(component).parts[part.part].over
+        if over is None:
+            return part
+        return PartRef(name_of(getattr(component, over.param), self.components) or part.component, over.part)
+
+    def with_held(self, names: Set[str]) -> set[str]:
+        """The names of components, and of those that they hold."""
+        found, waiting = set(names), list(names)
+        while waiting:
+            held = held_by(self.components[waiting.pop()]).values()
+            more = {name for one in held if (name := name_of(one, self.components))} - found
+            found |= more
+            waiting += more
+        return found
 
     def output_type(self, ref: Ref) -> Any:
         """The type of the value that a wire carries."""

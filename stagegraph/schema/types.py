@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import attrs
 
+from stagegraph.components import spec_in
 from stagegraph.ports import REQUIRED
 from stagegraph.rules import Rule, help_of, rule_of
 from stagegraph.serde import unstructure
@@ -76,6 +77,9 @@ class Definitions:
             return self._array(origin or type_, args)
         if origin in (dict, Mapping) or type_ is dict:
             return {"type": "object", **({"additionalProperties": self.type(args[1])} if args else {})}
+        held = spec_in(type_)
+        if held is not None:
+            return {"type": "string", "description": f"A component of kind {held.kind}."}
         if attrs.has(type_):
             return {"$ref": f"#/$defs/{self._name(type_)}"}
         return {}  # any value

@@ -3,6 +3,7 @@
 ::
 
     DIR/session.json       the graph, with every setting
+        video.mp4          what the segments left as the output `video`, joined, where such files can grow
         state.json         a snapshot; it is replaced in one go when a segment is done, and that is what makes it done
         pending.json       the inputs of segments that were asked for, until all of them are done
         segment-0000/      what the stages of a segment wrote, and segment.json: how it was made
@@ -17,7 +18,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
@@ -48,11 +49,12 @@ LIMITS: Final = JsonLimits(max_bytes=512 * 2**20, max_tokens=1_000_000)
 
 @attrs.frozen(kw_only=True)
 class Head:
-    """`session.json`."""
+    """`session.json`; the segments before `first` were made elsewhere."""
 
     stagegraph_session_folder: Literal[1]
     created: str
     manifest: dict[str, Any]
+    first: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -81,6 +83,17 @@ class Made:
     files: list[str]
     run: str
 
+    def file(self, output: str) -> str | None:
+        """Which of its files an output is; None if it is none."""
+        value = self.outputs.get(output)
+        told = PurePath(value).parts if isinstance(value, str) else ()
+        home = f"segment-{self.index:04d}"
+        for file in self.files:
+            parts = PurePath(file).parts
+            if told[-1 - len(parts) :] == (home, *parts) and ".." not in parts and not PurePath(file).is_absolute():
+                return file
+        return None
+
 
 class SessionFolder:
     """An open folder.
@@ -98,7 +111,8 @@ class SessionFolder:
         self.path = path
         self._registry = registry
         head: Head = self._read("session.json", Head)
-        self.created = head.created
+        self.created, self.first = head.created, head.first
+        self.grown: tuple[Path, ...] = ()
         self.graph: Graph = graphs.build(manifests.from_data(head.manifest), registry)
 
     @classmethod
@@ -130,7 +144,7 @@ class SessionFolder:
             session = Session.hydrate(graph, snapshot, registry=registry)
             session.inputs |= inputs or {}
         data = manifests.as_dict(graphs.to_manifest(graphs.to_drafts(graph), with_defaults=True))
-        head = {"stagegraph_session_folder": VERSION, "created": _now(), "manifest": data}
+        head = {"stagegraph_session_folder": VERSION, "created": _now(), "manifest": data, "first": session.segments}
         try:
             path.mkdir(parents=True, exist_ok=True)
             _remove_drafts(path)
@@ -158,10 +172,27 @@ class SessionFolder:
 
     def made(self) -> list[Made]:
         """What was made, segment by segment, since the folder was begun."""
-        found = sorted(self.path.glob("segment-*/segment.json"))
+        return self._made(self.snapshot().segments)
+
+    def files(self) -> dict[str, list[Path]]:
+        """The outputs that are files: those that the segments left, in their order.
+
+        Raises:
+            SessionError: one of them is missing.
+        """
         done = self.snapshot().segments
-        made: list[Made] = [self._read(str(file.relative_to(self.path)), Made) for file in found]
-        return [segment for segment in made if segment.index < done]
+        return self._files(self._made(done), done)
+
+    def grow(self) -> None:
+        """Bring up to date the files that hold all segments: one for each output that is a file which can grow.
+
+        They are `grown` then.
+
+        Raises:
+            SessionError: the file of a segment is missing.
+            StagegraphError: what a plugin raises that joins them: they do not fit together, or the disk is full.
+        """
+        self._grow(self.files())
 
     def ask(self, items: Sequence[Mapping[str, Any]]) -> None:
         """Note the inputs of segments that are to be made.
@@ -193,11 +224,13 @@ class SessionFolder:
         lanes: Lanes | None = None,
         caching: Caching | None = None,
         on_event: Listener | None = None,
+        join: bool = True,
     ) -> Iterator[Made]:
         """Make what is pending; each segment is given when it is on the disk.
 
         Args:
             ahead, lanes, caching, on_event: as for `Session`.
+            join: have the files grow that hold all segments; see `grow`.
 
         Raises:
             SessionError: another process is at it, or a file cannot be written.
@@ -216,10 +249,18 @@ class SessionFolder:
         for left in self.path.glob("segment-*"):  # of segments that were begun
             if _number(left) >= session.segments:
                 shutil.rmtree(left)
+        done = self._made(session.segments)
+        if join:
+            self._files(done, session.segments)  # a missing one is told before there is work to lose
         with contextlib.closing(session.stream(items, ahead=ahead)) as segments:
             for item, segment in zip(items, segments, strict=True):
-                yield self._commit(session, segment, item)
+                done.append(self._commit(session, segment, item))
+                if join:
+                    self._grow(self._files(done, session.segments))
+                yield done[-1]
         self.forget()
+        if join and not items:  # a segment may have been made, and what it was to be joined to not have grown
+            self.grow()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -255,6 +296,35 @@ class SessionFolder:
             raise _unwritable(home, error) from error
         self._write("state.json", _json(session.snapshot()))
         return made
+
+    def _made(self, done: int) -> list[Made]:
+        found = sorted(self.path.glob("segment-*/segment.json"), key=lambda file: _number(file.parent))
+        made: list[Made] = [self._read(str(file.relative_to(self.path)), Made) for file in found]
+        return [segment for segment in made if segment.index < done]
+
+    def _files(self, made: Sequence[Made], done: int) -> dict[str, list[Path]]:
+        by_number = {segment.index: segment for segment in made}
+        names = [name for name in self.graph.outputs if made and made[-1].file(name)]
+        return {name: [self._part(name, i, by_number.get(i)) for i in range(self.first, done)] for name in names}
+
+    def _part(self, output: str, index: int, made: Made | None) -> Path:
+        """The file that a segment left."""
+        file = made.file(output) if made is not None else "segment.json"
+        path = self.path / f"segment-{index:04d}" / (file or "")
+        if not path.is_file():
+            what = f"segment {index} of {self.path} has no file of the output {output}"
+            fix = "put it back" if file else ""
+            raise SessionError(Fault("no_segment", what, where=str(path), fix=fix))
+        return path
+
+    def _grow(self, files: Mapping[str, Sequence[Path]]) -> None:
+        grown = []
+        for name, parts in files.items():
+            suffix = parts[-1].suffix.lower()
+            joiner, file = self._registry.joiners.get(suffix), self.path / f"{name}{suffix}"
+            if joiner is not None and joiner.grow(file, parts):
+                grown.append(file)
+        self.grown = tuple(grown)
 
     def _write(self, name: str, text: bytes) -> None:
         try:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import unicodedata
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 from xml.etree.ElementTree import Element
 
 import attrs
 
-from stagegraph.components import component_spec_of
+from stagegraph.components import component_spec_of, spec_in
 from stagegraph.graph import Graph, Input, Node
+from stagegraph.graph.values import name_of
 from stagegraph.ports import type_name
 from stagegraph.record import plain
 from stagegraph.serde import unstructure
@@ -244,20 +246,23 @@ def output_card(graph: Graph, name: str, colours: Colours, run: RunView | None) 
     return Card(f"output-{name}", f"output {name}: {type_name(type_)}", "end", tuple(parts), inputs=port)
 
 
-def component_card(name: str, component: Any) -> Card:
-    """What the graph lends to its stages."""
+def component_card(name: str, component: Any, components: Mapping[str, Any] = MappingProxyType({})) -> Card:
+    """What the graph lends to its stages; `components` are all that it has, by name."""
     kind = component_spec_of(component).kind
     parts = (Row(f"◆ {name}", "title", height=26), Row(kind, "dim", height=16), Row("", height=4))
     return Card(
-        f"component-{name}", f"component {name}: {kind}", "component", (*parts, *_params(component), Row("", height=6))
+        f"component-{name}",
+        f"component {name}: {kind}",
+        "component",
+        (*parts, *_params(component, components), Row("", height=6)),
     )
 
 
-def _params(thing: Any) -> list[Part]:
+def _params(thing: Any, components: Mapping[str, Any] = MappingProxyType({})) -> list[Part]:
     given = set_params(thing)
     return [
         Row(name, "param" if name in given else "param default", clipped(value, 24))
-        for name, value in param_texts(thing).items()
+        for name, value in param_texts(thing, components).items()
     ]
 
 
@@ -267,10 +272,13 @@ def set_params(thing: Any) -> Mapping[str, Any]:
     return plain
 
 
-def param_texts(thing: Any) -> dict[str, str]:
-    """Every param of a stage or component, as it would be typed."""
-    values = {f.name: unstructure(getattr(thing, f.name)) for f in attrs.fields(type(thing)) if f.init}
-    return {name: value_text(value) for name, value in values.items()}
+def param_texts(thing: Any, components: Mapping[str, Any] = MappingProxyType({})) -> dict[str, str]:
+    """Every param of a stage or component, as it would be typed; one that holds a component by the name of that."""
+    values = {f.name: getattr(thing, f.name) for f in attrs.fields(type(thing)) if f.init}
+    return {
+        name: (name_of(value, components) or spec.kind) if (spec := spec_in(value)) else value_text(unstructure(value))
+        for name, value in values.items()
+    }
 
 
 def clipped(text: str, limit: int = COLUMNS) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any, Final
 from xml.etree.ElementTree import Element
 
@@ -151,15 +152,17 @@ def _component(graph: Graph, name: str, component: Any) -> Element:
         parts.append(([part.name, _type(part.type), *(borrowers[part.name] or ["not lent"])], part.summary))
     docs = _prose(inspect.getdoc(spec.factory) or "")
     made = _article("component", name, f"{spec.kind}, version {spec.version}", *docs)
-    made.extend(_terms("Params", _params(spec, component)))
+    made.extend(_terms("Params", _params(spec, component, graph.components)))
     made.extend(_terms("Parts", parts))
     return made
 
 
-def _params(spec: StageSpec | ComponentSpec, thing: Any) -> list[Term]:
+def _params(
+    spec: StageSpec | ComponentSpec, thing: Any, components: Mapping[str, Any] = MappingProxyType({})
+) -> list[Term]:
     given = set_params(thing)
     terms: list[Term] = []
-    for name, text in param_texts(thing).items():
+    for name, text in param_texts(thing, components).items():
         field = spec.params[name]
         limits = rule_of(field).text
         value = element("code", text, class_="value" if name in given else "value default")

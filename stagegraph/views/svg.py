@@ -43,7 +43,7 @@ def drawing(graph: Graph, run: RunView | None = None, *, linked: bool = False) -
         {card.id: Box(card.width, card.height) for card in cards.values()},
         [_link(cards, source, target) for source, target in wires],
     )
-    components = [component_card(name, component) for name, component in graph.components.items()]
+    components = [component_card(name, component, graph.components) for name, component in graph.components.items()]
     shelf, shelf_width, shelf_height = _shelf(components, max(layout.width, 480))
     width = max(layout.width, shelf_width) + 2 * MARGIN
     left = (width - layout.width) / 2

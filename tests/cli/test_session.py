@@ -83,6 +83,7 @@ def test_a_file_of_prompts(cli: Cli) -> None:
             }
             for i in range(2)
         ],
+        "joined": [],
     }
 
 

@@ -97,8 +97,8 @@ def test_a_run_of_the_page_of_ltx2_makes_its_video(command: str) -> None:
 
 
 def test_yaml_of_the_page_of_ltx2_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whole manifests; the rest is a part of one."""
-    (whole,) = [text for text in blocks(OF_LTX2, "yaml") if text.startswith("stagegraph:")]
+    """That with three pictures; the other whole one is run where its LoRA is made."""
+    (whole,) = [text for text in blocks(OF_LTX2, "yaml") if text.startswith("stagegraph: 1\nname: three-pictures")]
     Path("mine.yaml").write_text(whole)
     assert call(["validate", "mine.yaml"]) == 0
     assert capsys.readouterr().out.startswith("ok: three-pictures, ")

@@ -271,6 +271,20 @@ def hook(body: str, name: str = "stagegraph_stages") -> str:
     return f"from stagegraph import Check, hookimpl\n\n@hookimpl\ndef {name}():\n    {body}\n"
 
 
+NO_JOINER = '''
+import stagegraph as sg
+
+@sg.stage("bad.one", version=1)
+def one(part: str) -> str:
+    """One alone."""
+    return part
+
+@sg.hookimpl
+def stagegraph_joiners():
+    return [sg.Joiner((".x",), one, lambda file, parts: False)]
+'''
+
+
 @pytest.mark.parametrize(
     ("source", "what"),
     [
@@ -303,6 +317,14 @@ def hook(body: str, name: str = "stagegraph_stages") -> str:
         (
             hook("return [3]", "stagegraph_record_readers"),
             "it registers as a reader of run records what is none, or has no usable ending: 3",
+        ),
+        (
+            hook("return [3]", "stagegraph_joiners"),
+            "it registers as what joins files what does not, or has no usable ending: 3",
+        ),
+        (
+            NO_JOINER,
+            "it registers as what joins files bad.one, which takes no number of paths, or has no param path",
         ),
     ],
 )

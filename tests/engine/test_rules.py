@@ -43,6 +43,14 @@ from .fakes import Paint
         (Rule(gt=0, multiple_of=8), -100, Violation("must be > 0, a multiple of 8")),
         (Rule(choices=("a", "b")), "a", None),
         (Rule(choices=("a", "b")), "c", Violation("must be one of a, b")),
+        (Rule(choices=(False,), why="nothing else works"), True, Violation("must be false: nothing else works")),
+        (
+            Rule(choices=(), why="there is none", fix="leave it out"),
+            3,
+            Violation("must be null: there is none", "leave it out"),
+        ),
+        (Rule(choices=(), why="there is none"), None, None),
+        (Rule(le=1, fix="use 0.5"), 2, Violation("must be <= 1", "use 0.5")),
     ],
 )
 def test_a_violation_says_the_rule_and_what_to_use(rule: Rule, value: Any, violation: Violation | None) -> None:
@@ -59,6 +67,8 @@ def test_a_violation_says_the_rule_and_what_to_use(rule: Rule, value: Any, viola
         (Rule(ge=1, multiple_of=8, remainder=1), ">= 1, 8k+1"),
         (Rule(multiple_of=32), "a multiple of 32"),
         (Rule(choices=(1, 2)), "one of 1, 2"),
+        (Rule(choices=(True,)), "true"),
+        (Rule(choices=()), "null"),
     ],
 )
 def test_a_rule_is_told_in_words(rule: Rule, text: str) -> None:
@@ -129,3 +139,14 @@ def test_a_factory_makes_each_default() -> None:
     """Mutable defaults are not shared."""
     assert Paint().sizes == []
     assert Paint().sizes is not Paint().sizes
+
+
+def test_a_param_can_be_converted_and_given_by_position() -> None:
+    """What is given in Python is converted first, then looked at."""
+
+    @attrs.frozen
+    class Thing:
+        sizes: tuple[int, ...] = param((1,), converter=tuple, kw_only=False)
+
+    assert Thing([2, 3]).sizes == (2, 3)
+    assert Thing().sizes == (1,)

@@ -339,3 +339,35 @@ def test_an_integer_too_long_to_print_is_described() -> None:
     with pytest.raises(StructureError) as caught:
         structure([10**5000], list[str])
     assert str(caught.value) == "[0]: an integer of more than 75 digits is not a string"
+
+
+@attrs.frozen
+class Round:
+    """One of two."""
+
+    radius: float = 1.0
+
+
+@attrs.frozen
+class Square:
+    """The other, which has what the first has."""
+
+    radius: float = 1.0
+    width: float = 2.0
+
+
+@attrs.frozen
+class Shapes:
+    """One that may be either."""
+
+    one: Round | Square | None = None
+    more: tuple[Round | Square, ...] = ()
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [Shapes(), Shapes(Round()), Shapes(Square()), Shapes(Square(width=3.0)), Shapes(None, (Square(), Round(2.0)))],
+)
+def test_which_of_several_classes_it_was_is_not_lost(shapes: Shapes) -> None:
+    """Also where every field is at its default."""
+    assert structure(json.loads(json.dumps(unstructure(shapes))), Shapes) == shapes

@@ -12,6 +12,8 @@ from stagegraph_media.audio_stages import ReadAudio, WriteAudio
 from stagegraph_media.editing_stages import ConcatFrames, ConcatWaveforms, Trim, TrimWaveform
 from stagegraph_media.image_stages import ContactSheet, WriteImage
 from stagegraph_media.png import write_image
+from stagegraph_media.segment_stages import JoinVideos, WriteSegment
+from stagegraph_media.segments import write_segment
 from stagegraph_media.stages import ReadImage, ReadVideo, WriteVideo
 from stagegraph_media.values import Frames, Image, Waveform
 from stagegraph_media.writing import write_video
@@ -45,6 +47,20 @@ def several(name: str) -> Any:
     return lambda: {f"{name.removesuffix('s')}s": [frames_and_sound()[name]] * 3}
 
 
+def a_segment() -> dict[str, Any]:
+    """A clip whose sound is as long as its frames, and what comes before it."""
+    return {
+        "frames": Frames(PIXELS.copy(), 24),
+        "waveform": Waveform(SAMPLES[:, :3000].copy(), 24000),
+        "start_frame": 3,
+    }
+
+
+def two_segments() -> dict[str, Any]:
+    """Files in the current folder, one after the other."""
+    return {"parts": [str(write_segment(f"{i}.mp4", **{**a_segment(), "start_frame": 3 * i})) for i in range(2)]}
+
+
 def only(*names: str) -> Any:
     """Frames, the sound, or an image."""
     made = {**frames_and_sound(), "image": Image(PIXELS[0])}
@@ -64,6 +80,11 @@ test_conformance = conformance(
         Example(WriteAudio(path="new/fox.flac", bits=16, clip=True), inputs=only("waveform"), name="at-a-path"),
         Example(WriteImage(), inputs=only("image"), name="in-the-folder-of-the-run"),
         Example(WriteImage(path="new/fox.png"), inputs=only("image"), name="at-a-path"),
+        Example(WriteSegment(crf=30, preset="ultrafast"), inputs=a_segment, name="in-the-folder-of-the-run"),
+        Example(WriteSegment(path="new/0.mp4", bits=24, clip=True), inputs=a_segment, name="at-a-path"),
+        Example(JoinVideos(), inputs=two_segments, name="in-the-folder-of-the-run"),
+        Example(JoinVideos(path="new/film.mp4", sound="aac"), inputs=two_segments, name="at-a-path"),
+        Example(JoinVideos(fragmented=True), inputs=two_segments, name="fragmented"),
         Example(Trim(start=1, end=-1, unit="frames", pad_sound=True), inputs=frames_and_sound),
         Example(Trim(end=0.1), inputs=only("frames"), name="silent"),
         Example(TrimWaveform(start=0.1, end=-0.1), inputs=only("waveform")),

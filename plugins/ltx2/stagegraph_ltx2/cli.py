@@ -50,6 +50,15 @@ class Family(StrEnum):
     LTX_2_3 = "2.3"
 
 
+class LoraForm(StrEnum):
+    """Whose names the tensors of a LoRA have."""
+
+    OFFICIAL = "official"
+    DIFFUSERS = "diffusers"
+    PEFT = "peft"
+    KOHYA = "kohya"
+
+
 @app.callback()
 def ltx2() -> None:
     """LTX-2 checkpoints."""
@@ -139,6 +148,31 @@ def make_tiny(
         output.say(f"wrote {told['path']}: {told['bytes'] / 1e6:.1f} MB")  # type: ignore[operator]
     first = next(iter(made.values()))["path"]
     output.tell(f'try it: stagegraph run ltx2/text-to-video --set model.path={first} -i prompt="a red circle"')
+
+
+@app.command("make-tiny-lora")
+def make_tiny_lora(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The file, or of the form peft the folder, to be made.")],
+    over: Annotated[str, typer.Option(help="The checkpoint that it is for, as model.path takes it.")] = "tiny",
+    form: Annotated[LoraForm, typer.Option(help="Whose names its tensors have.")] = LoraForm.OFFICIAL,
+    rank: Annotated[int, typer.Option(min=1, help="Of the change of each layer.")] = 4,
+    alpha: Annotated[
+        float | None, typer.Option(help="What is written as its alpha: it counts alpha / rank times.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same numbers.")] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Write a small random LoRA that changes the attention of a checkpoint, to try things with."""
+    from stagegraph_ltx2.checkpoint.lora.tiny import write_tiny_lora
+    from stagegraph_ltx2.checkpoint.opening import open_checkpoint
+    from stagegraph_ltx2.checkpoint.sought import Sought
+
+    checkpoint = open_checkpoint(*Sought(over).places())
+    file = write_tiny_lora(path, checkpoint, form.value, rank=rank, alpha=alpha, seed=seed)
+    if json:
+        output.succeed("ltx2 make-tiny-lora", {"path": str(file), "bytes": file.stat().st_size, "seed": seed})
+        return
+    output.say(f"wrote {file}: {file.stat().st_size / 1e6:.1f} MB")
 
 
 def _size(path: Path) -> int:

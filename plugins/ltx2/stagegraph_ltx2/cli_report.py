@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
+
+import attrs
 
 from stagegraph.cli import output
 from stagegraph.errors import Fault
 from stagegraph_ltx2.checkpoint.components import COMPONENTS
+from stagegraph_ltx2.checkpoint.lora.summary import LoraSummary
 from stagegraph_ltx2.checkpoint.report import ComponentReport, Report
+
+#: Form of the keys of a LoRA -> whose it is.
+FORMS: Mapping[str, str] = MappingProxyType(
+    {
+        "official": "the official files",
+        "diffusers": "diffusers",
+        "PEFT": "PEFT",
+        "kohya": "kohya",
+        "bare": "bare paths",
+    }
+)
 
 
 def lines(report: Report) -> Iterator[str]:
@@ -21,6 +36,8 @@ def lines(report: Report) -> Iterator[str]:
         yield f"  {report.evidence}"
     elif report.complete_for or report.incomplete_for:
         yield "  nothing says whether it is distilled: set schedule of ltx2.denoising to distilled or base"
+    if report.lora is not None:
+        yield from _lora(report.lora)
     if report.components:
         yield ""
         yield from (f"  {line}".rstrip() for line in output.table(list(_rows(report.components))))
@@ -34,6 +51,22 @@ def lines(report: Report) -> Iterator[str]:
     if report.faults:
         yield ""
         yield from (f"  {line}" for fault in report.faults for line in str(fault).splitlines())
+
+
+def _lora(lora: LoraSummary) -> Iterator[str]:
+    numbers = count(lora.parameters) if lora.parameters >= 100_000 else f"{lora.parameters:,}"
+    changed = f"{lora.layers} layer{'s' * (lora.layers != 1)} by {numbers} parameters"
+    yield f"  changes {changed}, rank {_span(lora.ranks)}"
+    alpha = f"alpha {_span(lora.alphas)}" if lora.alphas else "no alpha"
+    yield f"  {alpha}, so that its changes are scaled by {_span(lora.scales)}"
+    yield f"  keys in the form of {' and '.join(FORMS[form] for form in lora.forms)}"
+    if lora.distils:
+        yield "  its official name says that a checkpoint is distilled with it"
+
+
+def _span(numbers: Sequence[float]) -> str:
+    """The number that several are, or the least and the greatest."""
+    return f"{numbers[0]:g}" if len(numbers) == 1 else f"{numbers[0]:g} to {numbers[-1]:g}"
 
 
 def _rows(components: Iterable[ComponentReport]) -> Iterator[tuple[str, ...]]:
@@ -102,6 +135,7 @@ def as_data(report: Report) -> dict[str, Any]:
         "incomplete_for": {use: list(names) for use, names in report.incomplete_for.items()},
         "fixes": dict(report.fixes),
         "remarks": list(report.remarks),
+        **({"lora": attrs.asdict(report.lora)} if report.lora is not None else {}),
     }
 
 

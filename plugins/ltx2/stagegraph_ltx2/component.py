@@ -9,16 +9,26 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import attrs
 
 from stagegraph import component, param, part
-from stagegraph.errors import ComponentError, Fault
+from stagegraph.errors import ComponentError, Fault, suggest
 from stagegraph_ltx2 import parts
-from stagegraph_ltx2.checkpoint.contents import Checkpoint
+from stagegraph_ltx2.checkpoint.contents import Checkpoint, ComponentFiles
 from stagegraph_ltx2.checkpoint.fingerprint import fingerprint
 from stagegraph_ltx2.checkpoint.opening import open_checkpoint
 from stagegraph_ltx2.checkpoint.sizes import weight_bytes
 from stagegraph_ltx2.checkpoint.sought import Sought
 from stagegraph_ltx2.checkpoint.stored import faults_in_files
 from stagegraph_ltx2.errors import raise_all
-from stagegraph_ltx2.lending import DEVICE, DTYPE, load, module_of, network_facts, part_dtype, place, upsampler_facts
+from stagegraph_ltx2.lending import (
+    DEVICE,
+    DTYPE,
+    FORMATS,
+    load,
+    module_of,
+    network_facts,
+    part_dtype,
+    place,
+    upsampler_facts,
+)
 from stagegraph_ltx2.model.config import (
     AudioVAEConfig,
     ConnectorsConfig,
@@ -49,6 +59,9 @@ COMPONENTS = {
     "latent_upsampler": ("latent_upsampler",),
 }
 
+#: The parts that are loaded in a number format of their own; statistics are always fp32.
+FORMATTED = tuple(part for part in COMPONENTS if part != "video_statistics")
+
 
 @component("ltx2.checkpoint", version=1)
 class LTX2Checkpoint:
@@ -77,6 +90,9 @@ class LTX2Checkpoint:
     )
     device: str = param(default="auto", help=DEVICE)
     dtype: str = param(default="auto", help=DTYPE)
+    dtypes: Mapping[str, str] = param(
+        factory=dict, help="Number formats of single parts, in place of dtype: {video_vae: fp32}."
+    )
     nproc: int = param(
         default=1,
         ge=1,
@@ -91,6 +107,17 @@ class LTX2Checkpoint:
     _opened: list[Checkpoint] = attrs.field(init=False, factory=list, eq=False, repr=False)
     """The checkpoint, once it was opened; every check opens it again, for its files may have been mended meanwhile."""
 
+    def __attrs_post_init__(self) -> None:
+        words = ("auto", *FORMATS)
+        faults = []
+        for name, dtype in self.dtypes.items():
+            if name not in FORMATTED:
+                faults.append(f'there is no part "{name}" with a number format, {suggest(name, FORMATTED)}')
+            elif dtype not in words:
+                faults.append(f"{name} is {dtype!r}, {suggest(dtype, words)}")
+        if faults:
+            raise ValueError(f"dtypes: {'; '.join(faults)}")
+
     @property
     def checkpoint(self) -> Checkpoint:
         """The checkpoint, found (or downloaded) and opened; no weights are read."""
@@ -103,7 +130,7 @@ class LTX2Checkpoint:
         others = self.text_encoder_path, self.video_vae_path, self.audio_vae_path, self.upsampler_path
         return Sought(self.path, self.revision, *others)
 
-    def _present(self) -> Checkpoint | None:
+    def present(self) -> Checkpoint | None:
         """The checkpoint as far as it is on this machine; None if something of it would have to be downloaded."""
         if not self._opened:
             places = self._sought.present()
@@ -117,7 +144,7 @@ class LTX2Checkpoint:
         self._opened.clear()
         faults = list(device_faults(self.nproc, self.device))
         try:
-            checkpoint = self._present()
+            checkpoint = self.present()
             if checkpoint is not None:
                 names = dict.fromkeys(name for part in sorted(parts) for name in COMPONENTS[part])
                 faults += faults_in_files(checkpoint.components(names))
@@ -142,7 +169,12 @@ class LTX2Checkpoint:
         """The devices and the number format, exactly, and what a loaded transformer tells of itself."""
         device, dtype = self._placement()
         where = {"device": str(device), "dtype": str(dtype).removeprefix("torch."), "nproc": str(self.nproc)}
-        return {**where, **self._said()}
+        return {**where, **self._formats(), **self._said()}
+
+    def _formats(self) -> Mapping[str, str]:
+        """The number formats of the parts that have one of their own."""
+        formats = {name: place(self.device, dtype, count=self.nproc)[1] for name, dtype in self.dtypes.items()}
+        return {f"dtype.{name}": str(dtype).removeprefix("torch.") for name, dtype in sorted(formats.items())}
 
     def _said(self) -> Mapping[str, str]:
         """What the checkpoint says of itself and the weights do not: on it depends how it is denoised with."""
@@ -150,11 +182,11 @@ class LTX2Checkpoint:
 
     def part_facts(self, part: str) -> Mapping[str, Any]:
         """What a part takes and is made of, from headers; nothing if the checkpoint is not on this machine."""
-        checkpoint = self._present()
+        checkpoint = self.present()
         if checkpoint is None:
             return {}
         components = checkpoint.components(COMPONENTS[part])
-        facts = network_facts(part, components, self.dtype, self.device)
+        facts = network_facts(part, components, self._dtype(part, components[0]), self.device)
         if part == "transformer":
             facts |= {**self._traits(checkpoint), "nproc": self.nproc}
         elif part == "latent_upsampler":
@@ -199,14 +231,14 @@ class LTX2Checkpoint:
         Not on how many devices: as another size of a batch, that changes no more than the rounding.
         """
         device, dtype = self._placement()
-        return {"device": device.type, "dtype": str(dtype).removeprefix("torch."), **self._said()}
+        return {"device": device.type, "dtype": str(dtype).removeprefix("torch."), **self._formats(), **self._said()}
 
     @part
     def text_encoder(self) -> parts.TextEncoder:
         """Prompts to hidden states."""
         from stagegraph_ltx2.text_encoder import load_text_encoder
 
-        device, dtype = self._placement()
+        device, dtype = self._placement_of("text_encoder")
         return parts.TextEncoder(load_text_encoder(self.checkpoint, device=device, dtype=dtype))
 
     @part
@@ -230,7 +262,7 @@ class LTX2Checkpoint:
         """Video latents to pixels."""
         from stagegraph_ltx2.model.video_vae import VideoVAE
 
-        module = self._load("vae", VideoVAEConfig.from_dict, VideoVAE)
+        module = self._load("video_vae", VideoVAEConfig.from_dict, VideoVAE)
         if self._placement()[0].type == "cuda":
             import torch
 
@@ -265,10 +297,7 @@ class LTX2Checkpoint:
         """Mel spectrograms to sound."""
         from stagegraph_ltx2.model.wideband_vocoder import build_vocoder
 
-        files = self.checkpoint.component("vocoder")
-        device, _ = self._placement()
-        _, dtype = place(self.device, part_dtype("vocoder", files, self.dtype))
-        return parts.Vocoder(load(files, read_vocoder, build_vocoder, device, dtype))
+        return parts.Vocoder(self._load("vocoder", read_vocoder, build_vocoder))
 
     def serve(self) -> None:
         """Be another rank than 0 of processes that were started together."""
@@ -295,6 +324,13 @@ class LTX2Checkpoint:
     def _placement(self) -> tuple[torch.device, torch.dtype]:
         return place(self.device, self.dtype, count=self.nproc)
 
-    def _load(self, name: str, read: Callable[[Mapping[str, Any]], C], module: Callable[[C], M]) -> M:
-        device, dtype = self._placement()
-        return load(self.checkpoint.component(name), read, module, device, dtype)
+    def _dtype(self, part: str, files: ComponentFiles) -> str:
+        return self.dtypes.get(part) or part_dtype(part, files, self.dtype)
+
+    def _placement_of(self, part: str) -> tuple[torch.device, torch.dtype]:
+        dtype = self._dtype(part, self.checkpoint.component(COMPONENTS[part][0]))
+        return place(self.device, dtype, count=self.nproc)
+
+    def _load(self, part: str, read: Callable[[Mapping[str, Any]], C], module: Callable[[C], M]) -> M:
+        device, dtype = self._placement_of(part)
+        return load(self.checkpoint.component(COMPONENTS[part][0]), read, module, device, dtype)

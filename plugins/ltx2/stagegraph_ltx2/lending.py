@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 M = TypeVar("M", bound="torch.nn.Module")
 
+#: The words for number formats that models run in.
+FORMATS = ("bf16", "fp16", "fp32")
+
 DEVICE = '"auto" (the first GPU, or the CPU), "cpu", "cuda", "cuda:1", "mps".'
 DTYPE = '"auto" (bf16 on a GPU, fp32 on the CPU), "bf16", "fp16", "fp32".'
 
@@ -60,7 +63,7 @@ def network_facts(part: str, components: Sequence[ComponentFiles], dtype: str, d
     config = dict(components[0].config)
     if part == "video_statistics":
         return {"bytes": 2 * 4 * config["latent_channels"], "device": "cpu"}
-    itemsize = weight_bytes(part_dtype(part, components[0], dtype), device)
+    itemsize = weight_bytes(dtype, device)
     size = weight_count(components) * itemsize
     return {"bytes": size, "device": "cpu" if on_cpu(device) else "gpu", "config": config, "itemsize": itemsize}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from stagegraph_ltx2 import scene, text_encoder
+    from stagegraph_ltx2.checkpoint.lora.lay import Originals
     from stagegraph_ltx2.model import (
         audio_vae,
         connectors,
@@ -26,16 +28,47 @@ if TYPE_CHECKING:
 
 @attrs.frozen(eq=False)
 class TextEncoder:
-    """Gemma 3 with its tokenizer: prompts to hidden states."""
+    """Gemma 3 with its tokenizer: prompts to hidden states.
+
+    `preprocess` is done to each prompt before it is read; `postprocess` gives the hidden states that are handed on, in
+    their shape.
+    """
 
     gemma: text_encoder.GemmaTextEncoder
+    preprocess: Callable[[str], str] | None = None
+    postprocess: Callable[[text_encoder.EncodedText], Tensor] | None = None
+
+    def encode(self, prompts: Sequence[str]) -> text_encoder.EncodedText:
+        """Hidden states of prompts.
+
+        Raises:
+            TypeError: what should be done to a prompt gives no text, or what is done to hidden states other shapes.
+        """
+        if self.preprocess is not None:
+            prompts = [self.preprocess(prompt) for prompt in prompts]
+            if not all(isinstance(prompt, str) for prompt in prompts):
+                raise TypeError(f"{_named(self.preprocess)} made a {type(prompts[0]).__name__} of a prompt, not a str")
+        encoded = self.gemma.encode(prompts)
+        if self.postprocess is None:
+            return encoded
+        states = self.postprocess(encoded)
+        wanted = encoded.hidden_states.shape
+        if getattr(states, "shape", None) != wanted:
+            made = f"a tensor {list(states.shape)}" if hasattr(states, "shape") else f"a {type(states).__name__}"
+            raise TypeError(f"{_named(self.postprocess)} gave {made} in place of hidden states {list(wanted)}")
+        return attrs.evolve(encoded, hidden_states=states)
+
+
+def _named(function: Callable[..., object]) -> str:
+    return getattr(function, "__qualname__", None) or repr(function)
 
 
 @attrs.frozen(eq=False)
 class Connectors:
-    """Hidden states to what the transformer reads."""
+    """Hidden states to what the transformer reads; `under` as of a `Transformer`."""
 
     module: connectors.TextConnectors
+    under: Originals | None = None
 
 
 @attrs.frozen(eq=False)
@@ -44,12 +77,13 @@ class Transformer:
 
     `traits` are what the checkpoint says of it: its "family" ("2.0", "2.3"), whether it is "distilled" (None if it does
     not say), and how many "layers" it has. `team` are the processes that evaluate it together, if this is not the only
-    one.
+    one. `under` are its weights as they were before something was laid over them.
     """
 
     module: transformer.AudioVideoTransformer
     traits: Facts = attrs.field(factory=dict)
     team: Team | None = None
+    under: Originals | None = None
 
     @property
     def evaluator(self) -> scene.Evaluator:
@@ -64,11 +98,12 @@ class VideoVAE:
     """Video latents to pixels, and back.
 
     `image_crf` is the H.264 quality that stills are given before they are encoded, because the transformer was trained
-    on frames of videos.
+    on frames of videos. `tiling` is whether videos may be decoded piece by piece.
     """
 
     module: video_vae.VideoVAE
     image_crf: int = 33
+    tiling: bool = True
 
 
 @attrs.frozen(eq=False)

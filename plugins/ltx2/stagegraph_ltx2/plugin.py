@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from stagegraph import Check, hookimpl
 from stagegraph_ltx2 import codecs, continuation, stages, values
 from stagegraph_ltx2.component import LTX2Checkpoint
+from stagegraph_ltx2.lora_component import LTX2Lora
+from stagegraph_ltx2.t2v_component import LTX2T2V
 from stagegraph_ltx2.upsampler_component import LTX2LatentUpsampler
 
 if TYPE_CHECKING:
@@ -52,8 +54,8 @@ def stagegraph_stages() -> Iterable[Any]:
 
 @hookimpl
 def stagegraph_components() -> Iterable[type]:
-    """The checkpoint, and an upsampler of its own."""
-    return [LTX2Checkpoint, LTX2LatentUpsampler]
+    """The checkpoint, also by the configuration of a pipeline; LoRAs over it, and an upsampler of its own."""
+    return [LTX2Checkpoint, LTX2T2V, LTX2Lora, LTX2LatentUpsampler]
 
 
 @hookimpl

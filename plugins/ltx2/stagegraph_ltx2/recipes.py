@@ -59,13 +59,16 @@ def settle(stage: LTX2DenoisingStage, transformer: Facts, latents: Facts) -> Set
 
     Args:
         stage: what was asked for.
-        transformer: "family", "distilled" (None if the checkpoint does not say) and "layers" of the checkpoint.
+        transformer: "family", "distilled" (None if the checkpoint does not say) and "layers" of the checkpoint;
+            "sigmas" and "flow_shift" if a configuration sets them for all passes but refine passes.
         latents: "noise_scale" and "video_tokens" of what is denoised.
 
     Raises:
         RequestError: what was asked for does not fit.
     """
     schedule = _schedule(stage, transformer)
+    if schedule != "refine" and not (stage.sigmas is not None and latents.get("noise_scale", 1.0) < 1):
+        _keep_to_configuration(stage, schedule, transformer)
     guidance = _guidance(stage, schedule, transformer)
     sigmas = _sigmas(stage, schedule, transformer, latents)
     scale = latents.get("noise_scale", sigmas[0])
@@ -81,6 +84,8 @@ def _schedule(stage: LTX2DenoisingStage, transformer: Facts) -> Schedule:
     if stage.sigmas is not None:
         return "custom"
     if stage.schedule == "auto":
+        if "sigmas" in transformer:
+            return "custom"
         if distilled is None:
             what = "the checkpoint does not say whether it is distilled, so that no schedule follows from it"
             raise RequestError(what, fix="set schedule to distilled or base")
@@ -92,8 +97,31 @@ def _schedule(stage: LTX2DenoisingStage, transformer: Facts) -> Schedule:
         raise RequestError("the checkpoint is distilled, but schedule is base", why=WHY_DISTILLED, fix=fix)
     what = f"the checkpoint is not distilled, but schedule is {stage.schedule}"
     why = "so few steps are for models that were distilled to take them"
-    fix = "use a distilled checkpoint, lay the distilled LoRA over this one (ltx2.lora), or give sigmas"
+    fix = (
+        "use a distilled checkpoint, lay the distilled LoRA over this one (ltx2.lora, with distilled: true if its name "
+        "does not say so), or give sigmas"
+    )
     raise RequestError(what, why=why, fix=fix)
+
+
+def _keep_to_configuration(stage: LTX2DenoisingStage, schedule: Schedule, transformer: Facts) -> None:
+    """Refuse what contradicts the configuration that the transformer comes with; a refine pass has its own levels."""
+    if "flow_shift" in transformer and schedule != "base":
+        what = f"flow_shift is {transformer['flow_shift']:g}, but the schedule is {schedule}"
+        fix = "leave flow_shift out, or use a checkpoint that is not distilled, without sigmas"
+        raise RequestError(what, why="the base schedule alone is shifted", fix=fix)
+    sigmas = transformer.get("sigmas")
+    if sigmas is None:
+        return
+    told = f"dmd_denoising_steps makes the sigmas {', '.join(f'{sigma:g}' for sigma in sigmas)}"
+    fix = "leave it out of this node, or leave dmd_denoising_steps out"
+    if stage.sigmas is not None and tuple(stage.sigmas) != sigmas:
+        raise RequestError(f"sigmas is set, but {told}", why="both are the noise levels of denoising", fix=fix)
+    if stage.schedule != "auto":
+        raise RequestError(f"schedule is {stage.schedule}, but {told}", why="they are no schedule's", fix=fix)
+    steps = stage.num_inference_steps
+    if steps not in (None, len(sigmas) - 1):
+        raise RequestError(f"num_inference_steps is {steps}, but {told}", why="one step leads to the next", fix=fix)
 
 
 def _guidance(stage: LTX2DenoisingStage, schedule: Schedule, transformer: Facts) -> Guidance:
@@ -124,8 +152,8 @@ def _scales(asked: dict[str, float | None], otherwise: Scales) -> Scales:
 
 def _sigmas(stage: LTX2DenoisingStage, schedule: Schedule, transformer: Facts, latents: Facts) -> tuple[float, ...]:
     steps = stage.num_inference_steps
-    if stage.sigmas is not None:
-        return checked_sigmas(stage.sigmas)
+    if schedule == "custom":
+        return checked_sigmas(stage.sigmas if stage.sigmas is not None else transformer["sigmas"])
     try:
         if schedule == "distilled":
             return distilled_sigmas(steps or DISTILLED_STEPS)
@@ -134,4 +162,5 @@ def _sigmas(stage: LTX2DenoisingStage, schedule: Schedule, transformer: Facts, l
     except ValueError as error:
         raise RequestError(str(error), port="", fix="leave num_inference_steps out, or give sigmas") from None
     counted = latents.get("video_tokens", BASE_TOKENS) if RULES[stage.rules].counts_tokens else BASE_TOKENS
-    return base_sigmas(steps or BASE_STEPS.get(transformer.get("family", ""), BASE_STEPS["2.3"]), counted)
+    steps = steps or BASE_STEPS.get(transformer.get("family", ""), BASE_STEPS["2.3"])
+    return base_sigmas(steps, counted, transformer.get("flow_shift"))

@@ -78,13 +78,16 @@ def refine_sigmas(num_inference_steps: int = 3) -> tuple[float, ...]:
     return REFINE_SIGMAS if num_inference_steps == 3 else TWO_STEP_REFINE_SIGMAS
 
 
-def base_sigmas(num_inference_steps: int, tokens: int = BASE_TOKENS) -> tuple[float, ...]:
+def base_sigmas(
+    num_inference_steps: int, tokens: int = BASE_TOKENS, flow_shift: float | None = None
+) -> tuple[float, ...]:
     """The schedule of a model that is not distilled.
 
     Args:
         num_inference_steps: Steps of the loop; one more sigma comes back.
         tokens: t of the video. More tokens stay longer at high noise. Lightricks' pipelines keep 4096 whatever the
             video, diffusers counts.
+        flow_shift: by what the odds of noise are multiplied, whatever the number of tokens.
 
     Raises:
         ScheduleError: Fewer than one step.
@@ -93,7 +96,7 @@ def base_sigmas(num_inference_steps: int, tokens: int = BASE_TOKENS) -> tuple[fl
         raise ScheduleError((f"num_inference_steps={num_inference_steps} must be at least 1",))
     if num_inference_steps == 1:
         return (1.0, 0.0)  # There is no sigma between, which could be the terminal one.
-    mu = math.exp(shift(tokens))
+    mu = math.exp(shift(tokens)) if flow_shift is None else flow_shift
     # How clean latents are before each step, 1 - sigma: in these terms nothing cancels near sigma = 1.
     odds = [num_inference_steps / steps_left - 1 for steps_left in range(num_inference_steps, 0, -1)]
     clean = [odd / (mu + odd) for odd in odds]

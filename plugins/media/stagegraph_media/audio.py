@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
-from av.audio.stream import AudioStream
-from numpy.typing import NDArray
 
 from stagegraph_media import soundforms
 from stagegraph_media.errors import MediaError
 from stagegraph_media.files import replacing
+from stagegraph_media.soundtrack import SoundTrack
 from stagegraph_media.values import Waveform
-from stagegraph_media.writing import aac_bit_rate, encoding, require_encoders
+from stagegraph_media.writing import encoding, require_encoders
 
 
 def write_audio(
@@ -61,41 +58,12 @@ def write_audio(
         encoding(target),
         av.open(f"file:{draft}", "w", format=form.muxer, container_options=options) as container,
     ):
-        stream = container.add_stream(form.encoder, rate=waveform.sample_rate)
-        assert isinstance(stream, AudioStream)
-        stream.codec_context.layout = _layout(waveform)
-        stream.codec_context.format = form.sample_format
-        if form.encoder == "aac":
-            stream.codec_context.bit_rate = aac_bit_rate(waveform)
+        track = SoundTrack(container, waveform.num_channels, waveform.sample_rate, form)
         seconds = -(-waveform.num_samples // waveform.sample_rate)
         for second in range(seconds):
             start = second * waveform.sample_rate
-            piece = waveform.samples[:, start : start + waveform.sample_rate]
-            container.mux(stream.encode(_frame(_stored(piece, form.bits), form.sample_format, waveform, start)))
+            track.add(waveform, start, min(start + waveform.sample_rate, waveform.num_samples))
             if progress:
                 progress(second + 1, seconds)
-        container.mux(stream.encode(None))
+        track.finish()
     return target
-
-
-def _layout(waveform: Waveform) -> str:
-    """The waveform does not say which channel is which; only one and two are told by their number."""
-    return {1: "mono", 2: "stereo"}.get(waveform.num_channels, f"{waveform.num_channels} channels")
-
-
-def _stored(samples: NDArray[np.float32], bits: int | None) -> NDArray[np.generic]:
-    """`[c, s]` as the encoder takes them: 24 bits are the upper ones of 32."""
-    if bits not in (16, 24):
-        return samples
-    full = 2 ** (bits - 1)
-    whole: NDArray[np.float64] = np.clip(np.rint(samples.astype(np.float64) * full), -full, full - 1)
-    return whole.astype(np.int16) if bits == 16 else (whole * 2**8).astype(np.int32)
-
-
-def _frame(samples: NDArray[np.generic], sample_format: str, waveform: Waveform, start: int) -> av.AudioFrame:
-    planar = sample_format.endswith("p")
-    array = np.ascontiguousarray(samples) if planar else np.ascontiguousarray(samples.T).reshape(1, -1)
-    frame = av.AudioFrame.from_ndarray(array, format=sample_format, layout=_layout(waveform))
-    frame.sample_rate = waveform.sample_rate
-    frame.pts, frame.time_base = start, Fraction(1, waveform.sample_rate)
-    return frame

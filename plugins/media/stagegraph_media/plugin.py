@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from stagegraph import Check, hookimpl
+from stagegraph import Check, Joiner, hookimpl
 from stagegraph_media import codecs, records
 from stagegraph_media.audio_stages import ReadAudio, WriteAudio
 from stagegraph_media.editing_stages import ConcatFrames, ConcatWaveforms, Trim, TrimWaveform
 from stagegraph_media.image_stages import ContactSheet, WriteImage
+from stagegraph_media.segment_stages import JoinVideos, WriteSegment
 from stagegraph_media.stages import ReadImage, ReadVideo, WriteVideo
 from stagegraph_media.values import Frames, Image, Waveform
 
@@ -35,14 +36,22 @@ def stagegraph_codecs() -> Iterable[Codec]:
 @hookimpl
 def stagegraph_stages() -> Iterable[type]:
     """Reading and writing; cutting and joining; looking at."""
-    files = [ReadVideo, ReadImage, ReadAudio, WriteVideo, WriteImage, WriteAudio]
-    return [*files, Trim, TrimWaveform, ConcatFrames, ConcatWaveforms, ContactSheet]
+    files = [ReadVideo, ReadImage, ReadAudio, WriteVideo, WriteSegment, WriteImage, WriteAudio]
+    return [*files, JoinVideos, Trim, TrimWaveform, ConcatFrames, ConcatWaveforms, ContactSheet]
 
 
 @hookimpl
 def stagegraph_record_readers() -> Iterable[RecordReader]:
     """Where `media.write_video` puts the run record."""
     return records.READERS
+
+
+@hookimpl
+def stagegraph_joiners() -> Iterable[Joiner]:
+    """How the segments of a video become one."""
+    from stagegraph_media.growing import grow
+
+    return [Joiner(suffixes=(".mp4",), stage=JoinVideos, grow=grow)]
 
 
 @hookimpl

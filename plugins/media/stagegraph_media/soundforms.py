@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import attrs
 
@@ -27,6 +28,9 @@ class Form:
     bits: int | None
 
 
+AAC: Final = Form("ipod", "aac", "fltp", None)
+#: By bits of a sample.
+FLAC: Final = {24: Form("flac", "flac", "s32", 24), 16: Form("flac", "flac", "s16", 16)}
 # The first of each ending is its default
 _FORMS = {
     ".wav": (
@@ -34,8 +38,8 @@ _FORMS = {
         Form("wav", "pcm_s24le", "s32", 24),
         Form("wav", "pcm_s16le", "s16", 16),
     ),
-    ".flac": (Form("flac", "flac", "s32", 24), Form("flac", "flac", "s16", 16)),
-    ".m4a": (Form("ipod", "aac", "fltp", None),),
+    ".flac": tuple(FLAC.values()),
+    ".m4a": (AAC,),
 }
 # The header of a WAV file has 32 bits for the bytes of a second
 _MOST_BYTES_PER_SECOND = 2**32 - 1
@@ -75,7 +79,7 @@ def faults(path: Path, waveform: Waveform, bits: int | None, clip: bool) -> list
     if not wrong:
         form = form_of(path, bits)
         found += rate_faults(form, waveform.num_channels, waveform.sample_rate)
-        found += _peak_faults(form, waveform, clip)
+        found += peak_faults(form, waveform, clip)
     return [attrs.evolve(fault, where=str(path)) for fault in found]
 
 
@@ -93,7 +97,8 @@ def rate_faults(form: Form, num_channels: int, sample_rate: int) -> Iterator[Fau
         yield Fault("media.invalid_output", f"the sample rate is {sample_rate} Hz", why=why)
 
 
-def _peak_faults(form: Form, waveform: Waveform, clip: bool) -> Iterator[Fault]:
+def peak_faults(form: Form, waveform: Waveform, clip: bool) -> Iterator[Fault]:
+    """Why whole numbers cannot hold a sound, unless what is beyond full scale is cut off."""
     if form.bits not in (16, 24) or clip:
         return
     peak = max(float(waveform.samples.max()), -float(waveform.samples.min()))

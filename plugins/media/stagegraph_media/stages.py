@@ -128,13 +128,7 @@ class WriteVideo:
 
     def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
         """Frames must have even sizes."""
-        frames = inputs.get("frames", {})
-        height, width = frames.get("height", 2), frames.get("width", 2)
-        if height % 2 or width % 2:
-            what = f"the frames are {width}x{height}"
-            why = "4:2:0 video needs an even width and height"
-            fix = f"crop or scale to {max(width // 2, 1) * 2}x{max(height // 2, 1) * 2}"
-            raise FactError(what, port="frames", why=why, fix=fix)
+        check_even(inputs.get("frames", {}))
         return {}
 
     def run(self, frames: Frames, waveform: Waveform | None = None, *, context: StageContext) -> Written:
@@ -154,3 +148,17 @@ class WriteVideo:
         )
         files.write_record(record)
         return Written(str(files.file))
+
+
+def check_even(frames: Facts) -> None:
+    """Refuse frames that 4:2:0 video cannot hold.
+
+    Raises:
+        FactError: a size is known to be odd.
+    """
+    height, width = frames.get("height", 2), frames.get("width", 2)
+    if height % 2 or width % 2:
+        what = f"the frames are {width}x{height}"
+        why = "4:2:0 video needs an even width and height"
+        fix = f"crop or scale to {max(width // 2, 1) * 2}x{max(height // 2, 1) * 2}"
+        raise FactError(what, port="frames", why=why, fix=fix)

@@ -10,7 +10,6 @@ from math import lcm
 from pathlib import Path
 
 import av
-from av.audio.stream import AudioStream
 from av.codec.codec import UnknownCodecError
 from av.container import OutputContainer
 from av.video.stream import VideoStream
@@ -20,13 +19,12 @@ from stagegraph_media import mp4
 from stagegraph_media.colour import BT709, LIMITED, Converter
 from stagegraph_media.errors import EncoderMissingError, MediaError
 from stagegraph_media.files import replacing
-from stagegraph_media.mp4 import LAYOUTS
+from stagegraph_media.soundforms import AAC
+from stagegraph_media.soundtrack import SoundTrack
 from stagegraph_media.values import Frames, Waveform
 
-# Per channel. 96 kbit/s is transparent for AAC-LC; at low rates the format itself holds at most 6 bits a sample
-_AAC_BITS_PER_SECOND, _AAC_BITS_PER_SAMPLE = 96_000, 4
 # x265 of 2025 writes outside its memory for pictures of less than 64 pixels, and so HEVC is not offered
-_VIDEO_ENCODER, _AUDIO_ENCODER = "libx264", "aac"
+_VIDEO_ENCODER, _AUDIO_ENCODER = "libx264", AAC.encoder
 # x264's macroblock tree reads memory that nobody has written, unless the width is a multiple of 128 (with AVX2): the
 # same frames would give other bytes each time
 _REPRODUCIBLE = {"mbtree": "0"}
@@ -72,27 +70,19 @@ def write_video(
     if faults:
         raise MediaError(*faults)
     require_encoders(*([_VIDEO_ENCODER, _AUDIO_ENCODER] if waveform else [_VIDEO_ENCODER]))
-    options = {"movflags": "use_metadata_tags+faststart", "movie_timescale": str(_clock(frames, waveform))}
+    options = {
+        "movflags": "use_metadata_tags+faststart",
+        "movie_timescale": str(clock(frames.frame_rate, waveform.sample_rate if waveform else 1)),
+    }
     with (
         replacing(target) as draft,
         encoding(target),
         av.open(f"file:{draft}", "w", format="mp4", container_options=options) as container,
     ):
         container.metadata.update(tags)
-        video = _video_stream(container, frames, {"crf": str(crf), "preset": preset, **_REPRODUCIBLE})
-        sound = _Sound(container, waveform) if waveform else None
-        converter = Converter()
-        for index, pixels in enumerate(frames.pixels):
-            picture = converter.to_yuv420p(pixels)
-            picture.pts, picture.time_base = index, 1 / frames.frame_rate
-            container.mux(video.encode(picture))
-            if sound:
-                sound.write_until((index + 1) / frames.frame_rate)
-            if progress:
-                progress(index + 1, frames.num_frames)
-        container.mux(video.encode(None))
-        if sound:
-            sound.finish()
+        video = video_stream(container, frames, crf, preset)
+        track = SoundTrack(container, waveform.num_channels, waveform.sample_rate, AAC) if waveform else None
+        encode(container, frames, video, waveform, track, progress=progress)
     return target
 
 
@@ -105,8 +95,10 @@ def has_encoder(name: str) -> bool:
     return True
 
 
-def _video_stream(container: OutputContainer, frames: Frames, options: dict[str, str]) -> VideoStream:
-    stream = container.add_stream(_VIDEO_ENCODER, rate=frames.frame_rate, options=options)
+def video_stream(container: OutputContainer, frames: Frames, crf: int, preset: str, **options: str) -> VideoStream:
+    """A track of H.264 4:2:0 for such frames."""
+    encoder = {"crf": str(crf), "preset": preset, **_REPRODUCIBLE, **options}
+    stream = container.add_stream(_VIDEO_ENCODER, rate=frames.frame_rate, options=encoder)
     assert isinstance(stream, VideoStream)
     context = stream.codec_context
     context.width, context.height, context.pix_fmt = (frames.width, frames.height, "yuv420p")
@@ -116,52 +108,40 @@ def _video_stream(container: OutputContainer, frames: Frames, options: dict[str,
     return stream
 
 
-class _Sound:
-    """Feeds a waveform to an AAC stream piece by piece, so that the file holds sound next to its pictures."""
-
-    def __init__(self, container: OutputContainer, waveform: Waveform) -> None:
-        stream = container.add_stream(_AUDIO_ENCODER, rate=waveform.sample_rate)
-        assert isinstance(stream, AudioStream)
-        context = stream.codec_context
-        context.layout = LAYOUTS[waveform.num_channels]
-        context.format = "fltp"
-        context.bit_rate = aac_bit_rate(waveform)
-        self._container = container
-        self._stream = stream
-        self._waveform = waveform
-        self._written = 0
-
-    def write_until(self, time: Fraction) -> None:
-        """Encode the samples before a time, in seconds."""
-        waveform, start = self._waveform, self._written
-        self._written = min(int(time * waveform.sample_rate), waveform.num_samples)
-        if start == self._written:
-            return
-        piece = waveform.samples[:, start : self._written]
-        frame = av.AudioFrame.from_ndarray(piece.copy(), format="fltp", layout=LAYOUTS[waveform.num_channels])
-        frame.sample_rate = waveform.sample_rate
-        frame.pts, frame.time_base = start, Fraction(1, waveform.sample_rate)
-        self._container.mux(self._stream.encode(frame))
-
-    def finish(self) -> None:
-        """Encode the rest, a second at a time."""
-        while self._written < self._waveform.num_samples:
-            self.write_until(Fraction(self._written, self._waveform.sample_rate) + 1)
-        self._container.mux(self._stream.encode(None))
+def encode(
+    container: OutputContainer,
+    frames: Frames,
+    video: VideoStream,
+    waveform: Waveform | None,
+    sound: SoundTrack | None,
+    *,
+    start: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write frames, and sound next to its pictures; `start` is the time of the first frame, in frames."""
+    converter, heard = Converter(), 0
+    for index, pixels in enumerate(frames.pixels):
+        picture = converter.to_yuv420p(pixels)
+        picture.pts, picture.time_base = start + index, 1 / frames.frame_rate
+        container.mux(video.encode(picture))
+        if waveform and sound:
+            until = min(int((index + 1) / frames.frame_rate * waveform.sample_rate), waveform.num_samples)
+            sound.add(waveform, heard, until)
+            heard = until
+        if progress:
+            progress(index + 1, frames.num_frames)
+    container.mux(video.encode(None))
+    if waveform and sound:
+        sound.add(waveform, heard)
+        sound.finish()
 
 
-def aac_bit_rate(waveform: Waveform) -> int:
-    """Bits per second at which AAC-LC is transparent."""
-    return waveform.num_channels * min(_AAC_BITS_PER_SECOND, _AAC_BITS_PER_SAMPLE * waveform.sample_rate)
-
-
-def _clock(frames: Frames, waveform: Waveform | None) -> int:
-    """Ticks per second in which both durations are whole; else the sound's, which has the finer grain.
+def clock(frame_rate: Fraction, sample_rate: int) -> int:
+    """Ticks per second in which the lengths of both are whole; else that of the sound, which has the finer grain.
 
     Without it the length of the sound would be rounded to milliseconds.
     """
-    sample_rate = waveform.sample_rate if waveform else 1
-    exact = lcm(1000, frames.frame_rate.numerator, sample_rate)
+    exact = lcm(1000, frame_rate.numerator, sample_rate)
     return exact if exact <= _MAX_CLOCK else lcm(1000, sample_rate)
 
 

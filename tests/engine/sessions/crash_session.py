@@ -10,9 +10,12 @@ import signal
 import sys
 import tempfile
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+import attrs
 
 import stagegraph as sg
 from stagegraph import durable
@@ -70,7 +73,13 @@ def graph() -> sg.Graph:
     return g
 
 
-REGISTRY = sg.Registry.of(Step, Steps, File)
+def grow(file: Path, parts: Sequence[Path]) -> bool:
+    """All parts, one after the other."""
+    durable.replace(file, b"".join(part.read_bytes() for part in parts))
+    return True
+
+
+REGISTRY = attrs.evolve(sg.Registry.of(Step, Steps, File), joiners={".bin": sg.Joiner((".bin",), File, grow)})
 
 
 def die_at_line(line: int) -> None:

@@ -53,8 +53,9 @@ def whole(server: Server, home: Path) -> tuple[dict[str, bytes], Any]:
 
 
 def content(home: Path) -> tuple[dict[str, bytes], Any]:
-    """Files of stages and the state."""
+    """Files of stages, the file of all segments, and the state."""
     files = {name: data for name, (data, _) in shown(home).items() if name.endswith(".bin")}
+    assert (home / "session" / "shown.bin").read_bytes() == b"".join(files.values())
     return files, json.loads((home / "session" / "state.json").read_text())
 
 
@@ -62,6 +63,11 @@ def go_on(server: Server, home: Path, ahead: int, wanted: tuple[dict[str, bytes]
     """Finish the session and look at everything; gives how many segments had been finished."""
     before = shown(home)
     done = sum(name.endswith("segment.json") for name in before)
+    parts = [data for name, (data, _) in before.items() if name.endswith(".bin")]
+    grown = home / "session" / "shown.bin"
+    # It holds all segments or all but the last, never a part of one
+    held = grown.read_bytes() if grown.exists() else b""
+    assert held in {b"".join(parts), b"".join(parts[:-1])}
     found = start(server, home, ahead).result()
     assert found == {"made": list(range(done, 5)), "pending": [], "segments": 5}
     after = shown(home)

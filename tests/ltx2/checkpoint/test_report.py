@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stagegraph.cli.app import call
-from stagegraph_ltx2.checkpoint.contents import Layout
+from stagegraph_ltx2.checkpoint.contents import Checkpoint, Layout
 from stagegraph_ltx2.checkpoint.header import read_header
+from stagegraph_ltx2.checkpoint.lora.tiny import write_tiny_lora
 from stagegraph_ltx2.checkpoint.report import USES, report_on
 from stagegraph_ltx2.cli_report import as_data, count, lines, memory
 from stagegraph_ltx2.component import LTX2Checkpoint
@@ -150,8 +151,28 @@ def test_a_lora_is_told_by_what_it_changes(tmp_path: Path, modules: tuple[str, .
     """Its release, where modules of that release alone tell; its rank."""
     path = lora(tmp_path / "lora.safetensors", *modules)
     assert text(path, tmp_path) == (
-        f"{release}LoRA\n  <tmp>/lora.safetensors\n  note: changes 2 modules of rank 4, official names"
+        f"{release}LoRA\n  <tmp>/lora.safetensors\n  changes 2 layers by 128 parameters, rank 4\n"
+        "  no alpha, so that its changes are scaled by 1\n  keys in the form of the official files"
     )
+
+
+def test_the_lora_in_a_folder_is_told(tiny: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As PEFT writes it; for programs, too."""
+    write_tiny_lora(tmp_path / "adapter", tiny, "peft", rank=2, alpha=8)
+    assert text(tmp_path / "adapter", tmp_path) == (
+        "LoRA\n  <tmp>/adapter/adapter_model.safetensors\n  changes 48 layers by 4,352 parameters, rank 2\n"
+        "  alpha 8, so that its changes are scaled by 4\n  keys in the form of PEFT"
+    )
+    assert call(["ltx2", "inspect", str(tmp_path / "adapter"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["data"]["lora"] == {
+        "forms": ["PEFT"],
+        "layers": 48,
+        "ranks": [2],
+        "alphas": [8.0],
+        "scales": [4.0],
+        "parameters": 4352,
+        "distils": False,
+    }
 
 
 def test_a_lora_of_another_family_in_a_pack_is_told(copied: LaidOut, tmp_path: Path) -> None:

@@ -64,14 +64,10 @@ def test_gpu_and_cpu_agree_in_fp32(tiny_base: Path) -> None:
     assert np.abs(gpu["sound"].samples - samples).max() < 5e-3 * np.abs(samples).max()
 
 
-def test_auto_means_the_gpu_in_bf16_and_repeats_byte_by_byte(tiny_base: Path) -> None:
+def test_auto_means_the_gpu_in_bf16_and_repeats_byte_by_byte(tiny: Path) -> None:
     """Two runs give the same bytes; they are near the fp32 result, but not equal to it."""
-    assert next(LTX2Checkpoint(path=str(tiny_base)).transformer().module.parameters()).dtype == torch.bfloat16
-    first, second, exact = (
-        chain(tiny_base, "auto", "auto"),
-        chain(tiny_base, "auto", "auto"),
-        chain(tiny_base, "cuda", "fp32"),
-    )
+    assert next(LTX2Checkpoint(path=str(tiny)).transformer().module.parameters()).dtype == torch.bfloat16
+    first, second, exact = chain(tiny, "auto", "auto"), chain(tiny, "auto", "auto"), chain(tiny, "cuda", "fp32")
     assert first["video"].latent.device.type == "cuda"
     assert torch.equal(first["video"].latent, second["video"].latent)
     assert np.array_equal(first["frames"].pixels, second["frames"].pixels)

@@ -85,13 +85,17 @@ def test_the_released_checkpoint_takes_what_it_is_known_to_take(planned: Planner
 def test_a_step_that_cannot_fit_is_refused_before_anything_is_loaded(
     hollow: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With what it takes and what would help; the cheapest first."""
+    """Every such step, with what it takes and what would help; the cheapest first."""
     words = [f"--set={key}={value}" for key, value in {"model.path": hollow, "model.device": "cuda", **SIZE}.items()]
     assert call(["plan", "ltx2/text-to-video", *words, "--memory=24GiB"]) == 4
     assert capsys.readouterr().err == (
+        "nodes.text: error[does_not_fit]: text takes 28.2 GiB, 4.2 GiB more than there is\n"
+        "  why: parts 24.6 GiB, call 3.6 GiB, of 24.0 GiB\n"
+        "  fix: its weights alone take 24.6 GiB: use a smaller number format or more memory\n"
         "nodes.denoise: error[does_not_fit]: denoise takes 37.0 GiB, 13.0 GiB more than there is\n"
         "  why: parts 35.2 GiB, call 1.8 GiB, of 24.0 GiB\n"
-        "  fix: the step alone takes 37.0 GiB: ask for less, or use a smaller number format or more memory\n"
+        "  fix: its weights alone take 35.2 GiB: use a smaller number format or more memory\n"
+        "2 errors\n"
     )
     assert call(["run", "ltx2/text-to-video", *words, "-i", "prompt=x", "--memory=24GiB"]) == 4
     assert call(["plan", "ltx2/text-to-video", *words, "--memory=40GiB"]) == 0
@@ -118,7 +122,7 @@ def test_the_fix_names_a_setting_that_suffices(
     """Of the stage, or of the checkpoint."""
     with pytest.raises(FitError) as caught:
         fit(planned("ltx2/text-to-video", guided=True, **settings), budget * GIB)
-    assert caught.value.faults[0].fix == fix
+    assert fix in [fault.fix for fault in caught.value.faults if fault.where == "nodes.denoise"]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,11 @@ SILENT = {"family": "2.0", "distilled": None, "layers": 48}
 LATENTS = {"noise_scale": 1.0, "video_tokens": 6144}
 RENOISED = {"noise_scale": 0.909375, "video_tokens": 24576}
 
+LAY = (
+    "use a distilled checkpoint, lay the distilled LoRA over this one (ltx2.lora, with distilled: true if its name "
+    "does not say so), or give sigmas"
+)
+
 VIDEO, AUDIO = Scales(3, 1, 3, 0.7), Scales(7, 1, 3, 0.7)
 
 
@@ -92,14 +97,14 @@ def test_a_smaller_transformer_is_perturbed_at_the_same_depth() -> None:
             {"schedule": "distilled"},
             LATENTS,
             "the checkpoint is not distilled, but schedule is distilled",
-            "use a distilled checkpoint, lay the distilled LoRA over this one (ltx2.lora), or give sigmas",
+            LAY,
         ),
         (
             BASE,
             {"schedule": "refine"},
             RENOISED,
             "the checkpoint is not distilled, but schedule is refine",
-            "use a distilled checkpoint, lay the distilled LoRA over this one (ltx2.lora), or give sigmas",
+            LAY,
         ),
         (
             DISTILLED,

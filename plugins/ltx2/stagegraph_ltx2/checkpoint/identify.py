@@ -72,6 +72,9 @@ BARE: Mapping[str, tuple[str, ...]] = MappingProxyType(
 #: Parts of LTX-2.5 that this release does not know.
 LATER = ("duration_head.",)
 
+#: What names of tensors of a LoRA contain.
+LORA = (".lora_A.", ".lora_B.", ".lora_down.", ".lora_up.", ".lora.down.", ".lora.up.")
+
 #: Statistics that some files have and no network reads.
 UNREAD = tuple(
     f"{prefix}per_channel_statistics.{name}"
@@ -97,7 +100,7 @@ class Holds:
 
 def identify(names: Collection[str]) -> Holds:
     """What a file with these tensors holds, if its names are official ones."""
-    if any(".lora_A." in name or ".lora_B." in name or ".lora_down." in name for name in names):
+    if any(part in name for name in names for part in LORA):
         return Holds({}, lora=True)
     table = _table(names)
     found: set[str] = set()

@@ -55,7 +55,7 @@ def load_module(
     wanted = module.state_dict()
     stored, duplicates = _stored(files)
     raise_all([*duplicates, *mismatches(wanted, stored, str(files.place))])
-    module.load_state_dict(_read_all(stored, device, dtype), strict=True, assign=True)
+    module.load_state_dict(read_tensors(stored, device, dtype), strict=True, assign=True)
     hollow = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]
     if hollow:
         raise TypeError(f"{type(module).__name__} has state that is not in its state dict: {', '.join(hollow)}")
@@ -84,8 +84,13 @@ def _stored(files: ComponentFiles) -> tuple[dict[str, Stored], list[Fault]]:
     return stored_tensors([(read_header(file.path), file.names) for file in files.weights])
 
 
-def _read_all(stored: Mapping[str, Stored], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Name -> tensor on its device; file after file, each from its start to its end."""
+def read_tensors(stored: Mapping[str, Stored], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Tensors by the names of what is stored, on a device and in a number format; file after file, each from its start
+    to its end.
+
+    Raises:
+        ComponentError: a file that cannot be read, or was cut.
+    """
     order = sorted(stored.items(), key=lambda item: (str(item[1].header.path), item[1].info.offset))
     # One buffer for all that is converted: freeing one for each tensor leaves holes that double the process.
     scratch = torch.empty(max((item.info.nbytes for item in stored.values()), default=0), dtype=torch.uint8)
@@ -149,5 +154,5 @@ def load_tensors(files: ComponentFiles, names: Sequence[str]) -> list[Tensor]:
         what = f"{files.name} has no {', '.join(missing)}"
         raise failure("missing_tensor", what, where=files.place, fix="download the component again")
     wanted = {name: stored[name] for name in names}
-    found = _read_all(wanted, torch.device("cpu"), torch.float32)
+    found = read_tensors(wanted, torch.device("cpu"), torch.float32)
     return [found[name] for name in names]

@@ -14,8 +14,9 @@ from stagegraph.errors import ComponentError, Fault
 from stagegraph_ltx2.checkpoint.components import COMPONENTS
 from stagegraph_ltx2.checkpoint.contents import LAYOUTS, Checkpoint, ComponentFiles
 from stagegraph_ltx2.checkpoint.families import FAMILIES, family_of
-from stagegraph_ltx2.checkpoint.header import Header, read_header
-from stagegraph_ltx2.checkpoint.identify import DIFFUSION
+from stagegraph_ltx2.checkpoint.header import read_header
+from stagegraph_ltx2.checkpoint.lora.file import lora_family, read_lora
+from stagegraph_ltx2.checkpoint.lora.summary import LoraSummary, lora_in, summary
 from stagegraph_ltx2.checkpoint.official_file import OfficialFile, component_from
 from stagegraph_ltx2.checkpoint.opening import Elsewhere, open_checkpoint
 from stagegraph_ltx2.checkpoint.stored import Stored, foreign_formats, tensors_of
@@ -76,6 +77,7 @@ class Report:
         incomplete_for: what cannot -> the components that are absent or broken.
         fixes: absent component -> what to type.
         remarks: what is odd and keeps nothing from working.
+        lora: what there is to say of a LoRA.
     """
 
     path: Path
@@ -88,6 +90,7 @@ class Report:
     incomplete_for: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     fixes: Mapping[str, str] = attrs.field(factory=dict)
     remarks: tuple[str, ...] = ()
+    lora: LoraSummary | None = None
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -101,6 +104,7 @@ def report_on(path: Path, elsewhere: Elsewhere | None = None) -> Report:
     Raises:
         ComponentError: it is nothing of LTX-2 that this release knows, or damaged as a whole.
     """
+    path = lora_in(path) or path
     try:
         return _checkpoint(open_checkpoint(path, elsewhere or Elsewhere()))
     except ComponentError as error:
@@ -173,7 +177,8 @@ def _within(files: ComponentFiles, root: Path) -> str:
 def _part(file: OfficialFile) -> Report | None:
     """What a file is that is no checkpoint, if it is a part of one or changes one."""
     if file.holds.lora:
-        return Report(file.path, "LoRA", lora_family(file.header), remarks=(_lora(file.header),))
+        lora = read_lora(file.path)
+        return Report(file.path, "LoRA", lora.family, lora=summary(lora))
     if not file.holds.components or "transformer" in file.holds.components:
         return None
     parts = [_part_component(file, name) for name in file.holds.components]
@@ -200,22 +205,6 @@ def _part_component(file: OfficialFile, name: str) -> tuple[ComponentReport, str
         return measured, family_of(name, component_from(name, [file], [file]).config)
     except ComponentError as error:
         return attrs.evolve(measured, faults=error.faults), None
-
-
-def lora_family(header: Header) -> str | None:
-    """The release that a LoRA was trained on, if the modules that it changes tell: they have names of their own."""
-    names = header.tensors
-    if any(".to_gate_logits." in name or "prompt_adaln" in name for name in names):
-        return "2.3"
-    return "2.0" if any("caption_projection" in name for name in names) else None
-
-
-def _lora(header: Header) -> str:
-    ranks = {info.shape[0] for name, info in header.tensors.items() if ".lora_A." in name and len(info.shape) == 2}
-    modules = sum(".lora_A." in name or ".lora_down." in name for name in header.tensors)
-    rank = f"of rank {min(ranks)}" if len(ranks) == 1 else f"of ranks {min(ranks)} to {max(ranks)}" if ranks else ""
-    names = "official names" if any(name.startswith(DIFFUSION[:2]) for name in header.tensors) else "names of diffusers"
-    return f"changes {modules} modules {rank}, {names}".replace("  ", " ")
 
 
 def _lora_remarks(checkpoint: Checkpoint) -> Iterable[str]:

@@ -55,7 +55,7 @@ class LTX2TextEncodingStage:
         import torch
 
         prompts = [prompt] if negative_prompt is None else [prompt, negative_prompt]
-        encoded = text_encoder.gemma.encode(prompts)
+        encoded = text_encoder.encode(prompts)
         if any(encoded.cut) and not self.truncate:
             raise InputError(*(_too_long(cut) for cut in encoded.cut if cut))
         module = connectors.module

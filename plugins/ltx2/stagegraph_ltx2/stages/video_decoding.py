@@ -8,8 +8,10 @@ from typing import Any, Literal
 import attrs
 
 from stagegraph import StageContext, param, stage
-from stagegraph.facts import Facts
+from stagegraph.errors import InputError
+from stagegraph.facts import FactError, Facts
 from stagegraph_ltx2 import memory
+from stagegraph_ltx2.errors import fault
 from stagegraph_ltx2.model.config import VideoVAEConfig
 from stagegraph_ltx2.parts import VideoVAE
 from stagegraph_ltx2.shapes import SPATIAL, LatentShape, pixel_frames
@@ -51,6 +53,9 @@ class LTX2VideoDecodingStage:
 
     def facts(self, inputs: Mapping[str, Facts]) -> Mapping[str, Facts]:
         """The size in pixels of what the latents become."""
+        asked = self._asked_for()
+        if asked and not _may_cut(inputs.get("video_vae", {})):
+            raise FactError(_CONTRADICTION.format(asked), port="video_vae", why=_AT_ONCE, fix=_FIX)
         known = inputs.get("latents", {})
         shape = latent_shape(known)
         if shape is None:
@@ -67,7 +72,8 @@ class LTX2VideoDecodingStage:
         config, itemsize = network
         frames = 3 * pixel_frames(shape.frames) * shape.tokens_per_frame * SPATIAL**2
         beside = frames if inputs["video_vae"].get("device") == "cpu" else 0
-        cuts = self._cuts(shape), self._cuts(shape, "spatial")
+        may = _may_cut(inputs["video_vae"])
+        cuts = self._cuts(shape, may), self._cuts(shape, may, "spatial")
         need, tiled = (memory.video_decoding(config, each, itemsize) + beside for each in cuts)
         return (min(need, tiled), need) if self.tiling == "spatial-if-needed" else need
 
@@ -89,6 +95,7 @@ class LTX2VideoDecodingStage:
             context: told the frames that are decoded; can cancel between chunks.
 
         Raises:
+            InputError: pieces are asked for, and the VAE is lent to decode all at once.
             FitError: the device has not enough memory; says which setting takes less.
         """
         import numpy as np
@@ -96,11 +103,14 @@ class LTX2VideoDecodingStage:
         from stagegraph_ltx2.decode import decode_video, on_host
         from stagegraph_ltx2.room import fits, room_for
 
+        asked = self._asked_for()
+        if asked and not video_vae.tiling:
+            raise InputError(fault("contradiction", _CONTRADICTION.format(asked), why=_AT_ONCE, fix=_FIX))
         vae, shape = video_vae.module, LatentShape(*latents.latent.shape[2:])
-        cuts = self._cuts(shape)
+        cuts = self._cuts(shape, video_vae.tiling)
         need = memory.video_decoding(vae.config, cuts, vae.latents_mean.element_size())
         if self.tiling == "spatial-if-needed" and not fits(vae, need):
-            cuts = self._cuts(shape, "spatial")
+            cuts = self._cuts(shape, video_vae.tiling, "spatial")
         size = shape.pixel(float(latents.frame_rate))
         pixels = np.empty((size.frames, size.height, size.width, 3), np.uint8)
         done = 0
@@ -111,9 +121,15 @@ class LTX2VideoDecodingStage:
                 context.progress(done, cuts.work)
         return Frames(pixels, latents.frame_rate)
 
-    def _cuts(self, shape: LatentShape, tiling: str = "") -> Cuts:
-        """How a video is cut, by the settings or by another tiling."""
-        tiling = tiling or self.tiling
+    def _asked_for(self) -> str:
+        """The setting that wants the video in pieces; empty if none does."""
+        if self.tiling not in ("auto", "off"):
+            return f"tiling is {self.tiling}"
+        return f"chunk_frames is {self.chunk_frames}" if self.chunk_frames is not None else ""
+
+    def _cuts(self, shape: LatentShape, may: bool, tiling: str = "") -> Cuts:
+        """How a video is cut, if it may be, by the settings or by another tiling."""
+        tiling = (tiling or self.tiling) if may else "off"
         cuts = cut(
             shape,
             size=self.tile_size if tiling in ("spatial", "both") else None,
@@ -125,3 +141,12 @@ class LTX2VideoDecodingStage:
         chunk = self.chunk_frames or chunk_frames(tile.height * SPATIAL, tile.width * SPATIAL)
         at_once = tiling == "off" or chunk >= pixel_frames(tile.frames)
         return cuts if at_once else attrs.evolve(cuts, chunk=chunk)
+
+
+_CONTRADICTION = "{}, but vae_tiling of the component is false"
+_AT_ONCE = "it decodes videos all at once"
+_FIX = "leave the setting out, or set vae_tiling to true"
+
+
+def _may_cut(video_vae: Facts) -> bool:
+    return bool(video_vae.get("tiling", True))

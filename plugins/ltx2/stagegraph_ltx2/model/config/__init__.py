@@ -6,6 +6,7 @@ Keys and defaults are those of diffusers 0.42.1.
 from .audio_vae import AudioVAEConfig
 from .base import Config, ConfigError
 from .connectors import ConnectorsConfig
+from .gemma import GemmaConfig
 from .latent_upsampler import LatentUpsamplerConfig
 from .transformer import TransformerConfig
 from .video_vae import STRIDES, VideoVAEConfig
@@ -17,6 +18,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "ConnectorsConfig",
+    "GemmaConfig",
     "LatentUpsamplerConfig",
     "TransformerConfig",
     "VideoVAEConfig",

@@ -1,8 +1,9 @@
-"""The tokenizer of the tiny checkpoint: of Gemma's kind, with a vocabulary from a few sentences."""
+"""Tokenizers of Gemma's kind with a small vocabulary; that of the tiny checkpoint has it from a few sentences."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -27,14 +28,25 @@ Macro shot of rain on a leaf, shallow depth of field, soft focus, natural sound 
 
 
 def tokenizer_json() -> str:
-    """The file `tokenizer.json`: BPE with a fallback to bytes; BOS is put in front of every text."""
-    tokenizer = Tokenizer(_model())
+    """The file `tokenizer.json`."""
+    made = learned_from(TEXT.strip().splitlines(), VOCABULARY - len(IMAGE_TOKENS))
+    return str(made.to_str(pretty=True)) + "\n"
+
+
+def learned_from(texts: Iterable[str], size: int) -> Tokenizer:
+    """BPE with a fallback to bytes; BOS is put in front of every text.
+
+    Args:
+        texts: what merges are learned from.
+        size: of the vocabulary.
+    """
+    tokenizer = Tokenizer(_model(texts, size))
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
     tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     tokenizer.post_processor = processors.TemplateProcessing("<bos> $A", special_tokens=[("<bos>", 2)])
     tokenizer.add_special_tokens(list(SPECIAL))
-    return str(tokenizer.to_str(pretty=True)) + "\n"
+    return tokenizer
 
 
 def tokenizer_config() -> dict[str, Any]:
@@ -53,13 +65,13 @@ def tokenizer_config() -> dict[str, Any]:
     }
 
 
-def _model() -> models.BPE:
-    """Merges learned from `TEXT`; ids are in Gemma's order: special tokens, bytes, then characters and merges."""
+def _model(texts: Iterable[str], size: int) -> models.BPE:
+    """Merges learned from texts; ids are in Gemma's order: special tokens, bytes, then characters and merges."""
     learner = Tokenizer(models.BPE())
     learner.normalizer = normalizers.Replace(" ", "▁")
     learner.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
-    room = VOCABULARY - len(SPECIAL) - len(BYTES) - len(IMAGE_TOKENS)
-    learner.train_from_iterator(TEXT.strip().splitlines(), trainers.BpeTrainer(vocab_size=room, show_progress=False))
+    room = size - len(SPECIAL) - len(BYTES)
+    learner.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=room, show_progress=False))
     learned = json.loads(learner.to_str())["model"]
     words = sorted(learned["vocab"], key=learned["vocab"].get)
     vocabulary = {token: number for number, token in enumerate((*SPECIAL, *BYTES, *words))}

@@ -15,6 +15,7 @@ from stagegraph_ltx2.checkpoint.diffusers_form import labelled, model_index, sch
 from stagegraph_ltx2.checkpoint.folder import INDEX
 from stagegraph_ltx2.checkpoint.publish import published
 from stagegraph_ltx2.checkpoint.tiny import write_json, write_text
+from stagegraph_ltx2.checkpoint.tiny_tokenizer import tokenizer_config
 
 from . import networks, recipe, state, words
 
@@ -58,7 +59,7 @@ def assemble(folders: Iterable[Path], out: Path) -> Path:
         write_json(draft / "text_encoder" / "config.json", recipe.GEMMA)
         _write(draft / "text_encoder", _with_eyes(parts["text_encoder"]))
         write_json(draft / "scheduler" / "scheduler_config.json", scheduler_config(distilled=True))
-        write_json(draft / "tokenizer" / "tokenizer_config.json", words.configuration())
+        write_json(draft / "tokenizer" / "tokenizer_config.json", tokenizer_config())
         write_text(draft / "tokenizer" / "tokenizer.json", str(words.tokenizer().to_str(pretty=True)) + "\n")
         _check(draft)
     return out

@@ -138,11 +138,12 @@ class _Binder(Faults):
         """The node of a draft; what is wrong with it is added to the faults."""
         path = ("nodes", draft.name)
         spec = draft.spec
+        when = self._when(draft)
         wires: dict[str, Source] = {}
         for port, wire in draft.wires.items():
             if port not in spec.inputs:
                 self._unknown_input(draft, port)
-            elif (source := self._source((*path, "inputs", port), draft, port, wire)) is not None:
+            elif (source := self._source((*path, "inputs", port), draft, port, wire, when)) is not None:
                 wires[port] = source
         for name, declared in spec.inputs.items():
             if name not in draft.wires and declared.required:
@@ -150,7 +151,7 @@ class _Binder(Faults):
                 self.add(path, "missing_input", what, "it has no default", self._providers(draft, name))
         self._check_map(draft)
         lent = self._lent(draft) if spec.lent or draft.components else {}
-        how = (self._when(draft), draft.map, draft.timeout, draft.retry)
+        how = (when, draft.map, draft.timeout, draft.retry)
         return Node(draft.name, spec, draft.stage, wires, lent, *how, self._locate_node(path, True))
 
     def _when(self, draft: Draft) -> Ref | Constant | None:
@@ -178,10 +179,10 @@ class _Binder(Faults):
                 what += "is variadic" if draft.spec.inputs[port].variadic else "nothing feeds"
                 self.add(path, "missing_input", what, fix="map inputs that are fed a list")
 
-    def _source(self, path: Path, draft: Draft, port: str, wire: Wire) -> Source | None:
+    def _source(self, path: Path, draft: Draft, port: str, wire: Wire, when: Ref | Constant | None) -> Source | None:
         """What feeds an input, checked against its type; None, and faults, if it cannot."""
         if not isinstance(wire, list):
-            source = self._producer(path, draft, port, wire)
+            source = self._producer(path, draft, port, wire, when)
             return (source,) if source is not None and draft.spec.inputs[port].variadic else source
         if not draft.spec.inputs[port].variadic and not wire:
             what = f"{draft.name} ({draft.spec.id}): nothing feeds the input {draft.spec.inputs[port]}"
@@ -191,10 +192,12 @@ class _Binder(Faults):
             what = f"the input {port} of node {draft.name} is fed from {len(wire)} places"
             self.add(path, "duplicate_producer", what, f"{draft.spec.id} takes one value there", "keep one of them")
             return None
-        parts = [self._producer((*path, i), draft, port, part) for i, part in enumerate(wire)]
+        parts = [self._producer((*path, i), draft, port, part, when) for i, part in enumerate(wire)]
         return tuple(part for part in parts if part is not None)
 
-    def _producer(self, path: Path, draft: Draft, port: str, wire: str | Value) -> Ref | Constant | None:
+    def _producer(
+        self, path: Path, draft: Draft, port: str, wire: str | Value, when: Ref | Constant | None
+    ) -> Ref | Constant | None:
         if isinstance(wire, Value):
             return self._constant(path, draft, port, wire)
         known = self._resolved(path, wire)
@@ -202,7 +205,7 @@ class _Binder(Faults):
             return None
         ref, given = known
         if given is not draft.spec.inputs[port].type or draft.map or draft.gates:
-            if isinstance(draft.when, str) and self._known(draft.when) == ref:
+            if ref == when:
                 given = if_there(given) or given  # the node runs only if it is there
             self._check_type(path, draft, port, ref, given)
         return ref
@@ -420,8 +423,6 @@ class _Binder(Faults):
     def _known(self, text: str) -> Ref | None:
         """The producer that a reference names, if it names one plainly."""
         node, _, port = text.partition(".")
-        if node == INPUTS:
-            return Ref(INPUTS, port) if port in self._drafts.inputs else None
         draft = self._drafts.nodes.get(node)
         outputs = list(draft.spec.outputs) if draft is not None else []
         return Ref(node, port or outputs[0]) if port in outputs or (not port and len(outputs) == 1) else None

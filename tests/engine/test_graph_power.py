@@ -59,7 +59,13 @@ def split(value: int) -> Halves:
     return Halves(value // 2, value - value // 2)
 
 
-REGISTRY = Registry.of(add, Scale, is_large, total, split)
+@sg.stage("power.even_half", version=1)
+def even_half(value: int) -> int | None:
+    """Half of an even number."""
+    return value // 2 if value % 2 == 0 else None
+
+
+REGISTRY = Registry.of(add, Scale, is_large, total, split, even_half)
 
 RUNNERS = [
     pytest.param(serial.run, id="serial"),
@@ -147,6 +153,23 @@ def test_what_may_be_none_is_taken_only_by_the_node_that_looks() -> None:
         "  why: other (power.scale) takes: value int, extra int?\n"
         "  fix: wire value: inputs.x or scaled.output or y.output"
     )
+
+
+def test_what_a_graph_within_a_graph_gives_may_be_looked_at(tmp_path: Path) -> None:
+    """By the name that the outer graph has for it."""
+    (tmp_path / "inner.yaml").write_text(
+        "stagegraph: 1\nname: inner\ninputs: {x: {type: int}}\n"
+        "nodes: {half: {stage: power.even_half, inputs: {value: inputs.x}}}\noutputs: {half: half}\n"
+    )
+    (tmp_path / "outer.yaml").write_text(
+        "stagegraph: 1\nname: outer\ninputs: {x: {type: int}}\nnodes:\n"
+        "  a: {graph: inner.yaml, inputs: {x: inputs.x}}\n"
+        "  y: {stage: power.scale, when: a.half, inputs: {value: a.half}}\n"
+        "outputs: {y: y}\n"
+    )
+    plan = plans.make(build(manifests.load(tmp_path / "outer.yaml"), REGISTRY), None)
+    assert dict(serial.run(plan, {"x": 6}).outputs) == {"y": 6}
+    assert serial.run(plan, {"x": 5}).outputs.skipped == {"y": "a/half.output is None"}
 
 
 def test_a_graph_within_a_graph_looks_whether_its_input_is_there(tmp_path: Path) -> None:

@@ -11,10 +11,8 @@ from stagegraph.facts import FactError, Facts
 from stagegraph_media import soundforms
 from stagegraph_media.mp4 import PRESETS, RECORD_TAG, WORST_CRF
 from stagegraph_media.stages import Written, check_even
-from stagegraph_media.targets import record_json, target
+from stagegraph_media.targets import check_mp4, record_json, target
 from stagegraph_media.values import Frames, Waveform
-
-_NO_MP4 = 'path is "{}": must end in .mp4'
 
 
 @stage("media.write_segment", version=1, cache=False, lane="io")
@@ -45,8 +43,7 @@ class WriteSegment:
 
     def __attrs_post_init__(self) -> None:
         # Found when the graph is built, not after the video has been made
-        if self.path is not None and Path(self.path).suffix.lower() != ".mp4":
-            raise ValueError(_NO_MP4.format(self.path))
+        check_mp4(self.path)
 
     def check(self) -> Iterable[Fault]:
         """Whether the encoders are there."""
@@ -121,8 +118,7 @@ class JoinVideos:
     )
 
     def __attrs_post_init__(self) -> None:
-        if self.path is not None and Path(self.path).suffix.lower() != ".mp4":
-            raise ValueError(_NO_MP4.format(self.path))
+        check_mp4(self.path)
         if self.fragmented and self.sound != "keep":
             raise ValueError(f"sound is {self.sound}: must be keep with fragmented, which takes the parts as they are")
 

@@ -6,14 +6,13 @@ PyAV and numpy are imported when a stage runs, so that a program that only lists
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from stagegraph import StageContext, outputs, param, stage
 from stagegraph.errors import Fault
 from stagegraph.facts import FactError, Facts
 from stagegraph_media.mp4 import PRESETS, RECORD_TAG, WORST_CRF
 from stagegraph_media.sources import Limits
-from stagegraph_media.targets import record_json, target
+from stagegraph_media.targets import check_mp4, record_json, target
 from stagegraph_media.values import Frames, Image, Waveform
 
 
@@ -113,8 +112,7 @@ class WriteVideo:
 
     def __attrs_post_init__(self) -> None:
         # Found when the graph is built, not after the video has been made
-        if self.path is not None and Path(self.path).suffix.lower() != ".mp4":
-            raise ValueError(f'path is "{self.path}": must end in .mp4')
+        check_mp4(self.path)
 
     def check(self) -> Iterable[Fault]:
         """Whether the encoders are there."""

@@ -42,6 +42,16 @@ def target(path: str | None, suffix: str, context: StageContext) -> Target:
     return Target(file, file.with_suffix(".run.json"))
 
 
+def check_mp4(path: str | None) -> None:
+    """Refuse the path of a video, if one is set, that does not end in .mp4.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if path is not None and Path(path).suffix.lower() != ".mp4":
+        raise ValueError(f'path is "{path}": must end in .mp4')
+
+
 def record_json(record: dict[str, Any], indent: int | None = None) -> str:
     """JSON with its letters as they are; half a surrogate pair, which UTF-8 lacks, becomes its JSON escape."""
     return json.dumps(record, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace").decode("utf-8")

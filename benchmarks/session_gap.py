@@ -2,7 +2,8 @@
 
     python benchmarks/session_gap.py                                 # the tiny checkpoint, on the CPU
     python benchmarks/session_gap.py --set model.path=Lightricks/LTX-2 --set model.device=cuda \\
-        --set noise.height=512 --set noise.width=768 --set noise.num_frames=121
+        --set noise.height=512 --set noise.width=768 --set noise.num_frames=121 \\
+        --set continuation.audio_frames=49
 
 `ltx2/continue` makes the same segments in three ways, in one process with the same loaded components, round after round
 in turn: `serial` calls one node after the other; `extend` calls what is independent at the same time, within a segment;
@@ -36,7 +37,7 @@ from stagegraph.manifest import Manifest
 from stagegraph.plugins import default_registry
 
 WAYS = ("serial", "extend", "stream")
-SMALL = ("noise.height=64", "noise.width=96", "noise.num_frames=49")
+SMALL = ("model.path=tiny", "noise.height=64", "noise.width=96", "noise.num_frames=49", "continuation.audio_frames=49")
 
 
 @attrs.frozen

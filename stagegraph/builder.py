@@ -3,7 +3,7 @@
 ::
 
     g = Graph("hello")
-    g.component("model", LTX2Checkpoint(path="tiny"))
+    g.component("model", LTX2Checkpoint(path="micro"))
     text = g.add(LTX2TextEncodingStage(), name="text", prompt=g.input("prompt", str))
     ...
     g.output("video", write.path)

@@ -5,7 +5,7 @@
     stagegraph: 1
     name: hello
     inputs:     {prompt: {type: str}}
-    components: {model: {kind: ltx2.checkpoint, params: {path: tiny}}}
+    components: {model: {kind: ltx2.checkpoint, params: {path: micro}}}
     nodes:      {text: {stage: ltx2.text_encoding, inputs: {prompt: inputs.prompt}}}
     outputs:    {text: text.output}
 

@@ -22,7 +22,7 @@ from stagegraph_ltx2.continuation import LTX2ContinuationState
 from stagegraph_ltx2.model.audio_vae import pack
 from stagegraph_media.values import Frames
 
-SIZE = {"noise.height": 64, "noise.width": 64, "noise.num_frames": 17}
+SIZE = {"model.path": "tiny", "noise.height": 64, "noise.width": 64, "noise.num_frames": 17}
 PARTS = ["new.frames", "new.waveform", "new.start_frame"]
 
 pytestmark = pytest.mark.usefixtures("tiny")

@@ -12,7 +12,7 @@ import pytest
 from stagegraph.cli.app import call
 from stagegraph_media.reading import probe, read_video
 
-SETTINGS = [f"--set=noise.{name}" for name in ("height=64", "width=64", "num_frames=17")]
+SETTINGS = ["--set=model.path=tiny", *(f"--set=noise.{name}" for name in ("height=64", "width=64", "num_frames=17"))]
 SEGMENTS = 20
 FRAMES = 17 + 19 * 8
 SAMPLES = FRAMES * 1000  # at 24 frames and 24,000 samples a second

@@ -20,7 +20,7 @@ from stagegraph_media.reading import read_video
 
 from ..ltx2.parallel.conftest import alive, others, within
 
-SMALL = ["latents.height=64", "latents.width=96", "latents.num_frames=9"]
+SMALL = ["model.path=tiny", "latents.height=64", "latents.width=96", "latents.num_frames=9"]
 WORDS = ["run", "ltx2/text-to-video", "-i", "prompt=a fox", *(w for name in SMALL for w in ("--set", name))]
 #: A loop that is long enough to be in.
 STEPS = 150

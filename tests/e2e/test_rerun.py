@@ -12,6 +12,7 @@ from stagegraph.cli.app import call
 from stagegraph_ltx2.checkpoint.tiny import make_tiny
 
 PROMPT = "a red fox in fresh snow"
+TINY = ["--set", "model.path=tiny"]
 SMALL = [
     *("--set", "latents.height=64", "--set", "latents.width=96", "--set", "latents.num_frames=9"),
     *("-i", f"prompt={PROMPT}", "-i", "seed=7", "-q"),
@@ -25,7 +26,7 @@ def _own_folder(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_video_makes_itself_again_to_the_bit(capsys: pytest.CaptureFixture[str]) -> None:
     """Everything computed anew: the same frames and samples, by the same graph, seed and weights."""
-    assert call(["run", "ltx2/text-to-video", *SMALL, "-o", "fox.mp4"]) == 0
+    assert call(["run", "ltx2/text-to-video", *SMALL, *TINY, "-o", "fox.mp4"]) == 0
     assert call(["rerun", "fox.mp4", "-o", "again.mp4", "--no-cache", "-q"]) == 0
     assert capsys.readouterr().err == ""
     assert call(["media", "compare", "fox.mp4", "again.mp4"]) == 0
@@ -45,7 +46,7 @@ def test_a_video_makes_itself_again_to_the_bit(capsys: pytest.CaptureFixture[str
 
 def test_videos_without_records_are_equal_byte_by_byte() -> None:
     """The record tells when it was made; nothing else in the file does."""
-    assert call(["run", "ltx2/text-to-video", *SMALL, "-o", "a.mp4", "--no-metadata"]) == 0
+    assert call(["run", "ltx2/text-to-video", *SMALL, *TINY, "-o", "a.mp4", "--no-metadata"]) == 0
     assert call(["rerun", "last", "-o", "b.mp4", "--no-cache", "-q"]) == 0
     assert Path("a.mp4").read_bytes() == Path("b.mp4").read_bytes()
     assert PROMPT.encode() not in Path("a.mp4").read_bytes()
@@ -53,7 +54,7 @@ def test_videos_without_records_are_equal_byte_by_byte() -> None:
 
 def test_a_stripped_video_shows_the_same_and_tells_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """Neither prompt nor paths nor names."""
-    assert call(["run", "ltx2/text-to-video", *SMALL, "-o", "fox.mp4"]) == 0
+    assert call(["run", "ltx2/text-to-video", *SMALL, *TINY, "-o", "fox.mp4"]) == 0
     assert call(["strip", "fox.mp4", "-o", "clean.mp4"]) == 0
     assert capsys.readouterr().err == "fox.run.json still holds the record\n"
     assert call(["media", "compare", "fox.mp4", "clean.mp4"]) == 0

@@ -22,6 +22,7 @@ from stagegraph.store.runs import load
 from stagegraph_media.reading import probe
 
 SETTINGS = {
+    "model.path": "tiny",
     "latents.height": "64",
     "latents.width": "96",
     "latents.num_frames": "9",

@@ -23,7 +23,8 @@ from stagegraph_media.writing import write_video
 
 PROMPT = "a red circle moves right"
 SIZE = {"height": 64, "width": 96, "num_frames": 17}
-SMALL = [word for name, value in SIZE.items() for word in ("--set", f"latents.{name}={value}")]
+TINY = ("--set", "model.path=tiny")
+SMALL = [*TINY, *(word for name, value in SIZE.items() for word in ("--set", f"latents.{name}={value}"))]
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +57,7 @@ def clip(_own_folder: None) -> str:
 
 def outputs_of(name: str, wanted: Sequence[str], settings: dict[str, Any] | None = None, **inputs: Any) -> list[Any]:
     """Outputs of nodes of a shipped graph, as "node.port"."""
-    drafts = manifest.override(find(name, default_registry()), settings or {})
+    drafts = manifest.override(find(name, default_registry()), {"model.path": "tiny", **(settings or {})})
     run = sg.Graph.from_manifest(drafts).run(outputs=list(wanted), prompt=PROMPT, **inputs)
     return [run[one] for one in wanted]
 
@@ -114,7 +115,10 @@ def test_a_retake_keeps_what_is_outside_its_stretch(clip: str) -> None:
     """Of 20 frames 17 are used: the first latent frame and its sound are kept, what the stretch touches is made."""
     settings = {"kept.start": 0.2, "kept.end": 0.3}
     args = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
-    assert call(["run", "ltx2/retake", "-i", f"prompt={PROMPT}", "-i", f"video={clip}", *args, "-o", "out.mp4"]) == 0
+    assert (
+        call(["run", "ltx2/retake", "-i", f"prompt={PROMPT}", "-i", f"video={clip}", *args, *TINY, "-o", "out.mp4"])
+        == 0
+    )
     assert probe("out.mp4").num_frames == 17
 
     seen, heard, video, audio = outputs_of(

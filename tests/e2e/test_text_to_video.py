@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import stagegraph as sg
-from stagegraph import manifest, yaml
+from stagegraph import manifest
 from stagegraph.builder import find
 from stagegraph.cli.app import call
 from stagegraph.plugins import default_registry
@@ -34,7 +34,9 @@ from stagegraph_media.reading import probe, read_video
 from stagegraph_media.stages import WriteVideo
 
 PROMPT = "a red circle moves right"
-SMALL = ["--set", "latents.height=96", "--set", "latents.width=160", "--set", "latents.num_frames=17"]
+SIZE = {"latents.height": 96, "latents.width": 160, "latents.num_frames": 17}
+SIZED = [word for name, value in SIZE.items() for word in ("--set", f"{name}={value}")]
+SMALL = [*SIZED, "--set", "model.path=tiny"]
 
 
 @pytest.fixture(autouse=True)
@@ -88,9 +90,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not() -> None:
 
 
 def _values(seed: int) -> list[np.ndarray]:
-    small = {word.partition("=")[0]: yaml.typed(word.partition("=")[2]) for word in SMALL[1::2]}
     registry = default_registry()
-    g = sg.Graph.from_manifest(manifest.override(find("ltx2/text-to-video", registry), small))
+    g = sg.Graph.from_manifest(manifest.override(find("ltx2/text-to-video", registry), {**SIZE, "model.path": "tiny"}))
     for name, node in (("video", "denoise"), ("audio", "denoise"), ("frames", "frames"), ("sound", "sound")):
         g.output(f"the {name}", getattr(g.node(node), name if node == "denoise" else "output"))
     wanted = ["the video", "the audio", "the frames", "the sound"]
@@ -109,7 +110,7 @@ def test_a_graph_in_python_and_its_manifest_give_the_same_plan() -> None:
         prompt=g.input("prompt", str),
         negative_prompt=g.input("negative_prompt", str | None, None),
     )
-    preparation = LTX2LatentPreparationStage(height=256, width=384, num_frames=49)
+    preparation = LTX2LatentPreparationStage(height=128, width=192, num_frames=49)
     latents = g.add(preparation, name="latents", seed=g.input("seed", int, 42))
     denoise = g.add(
         LTX2DenoisingStage(), name="denoise", latents=latents, text=text.positive, negative_text=text.negative
@@ -179,7 +180,7 @@ def test_wrong_settings_are_refused_before_anything_loads(
 @pytest.mark.usefixtures("tiny")
 def test_what_contradicts_the_checkpoint_is_refused_before_anything_loads(capsys: pytest.CaptureFixture[str]) -> None:
     """The embedded one is distilled."""
-    assert call(["validate", "ltx2/text-to-video", "--set", "denoise.guidance_scale=3"]) == 2
+    assert call(["validate", "ltx2/text-to-video", "--set", "denoise.guidance_scale=3", *SMALL]) == 2
     assert re.sub(r"^\S+: ", "", capsys.readouterr().err) == (
         "error[fact_mismatch]: denoise (ltx2.denoising): the checkpoint is distilled, but guidance is asked for (from "
         "model.transformer)\n"
@@ -193,7 +194,7 @@ def test_guidance_without_a_negative_prompt_is_an_error_that_says_what_to_type(
 ) -> None:
     """The stage refuses, as wrong usage, and the inputs of the node are told."""
     settings = ["--set", "denoise.guidance_scale=3", "--set", f"model.path={tiny_base}"]
-    args = ["run", "ltx2/text-to-video", "-i", "prompt=x", *SMALL, "-q", *settings]
+    args = ["run", "ltx2/text-to-video", "-i", "prompt=x", *SIZED, "-q", *settings]
     assert call(args) == 2
     assert capsys.readouterr().err.splitlines()[:3] == [
         "denoise: error[ltx2.no_negative_text]: guidance_scale is 3, but there is no negative text",
@@ -209,7 +210,7 @@ def test_an_absent_component_folder_is_found_before_anything_runs(
     broken = tmp_path / "broken"
     shutil.copytree(tiny, broken)
     shutil.rmtree(broken / "vocoder")
-    args = ["run", "ltx2/text-to-video", "-i", "prompt=x", *SMALL, "--json", "--set", f"model.path={broken}"]
+    args = ["run", "ltx2/text-to-video", "-i", "prompt=x", *SIZED, "--json", "--set", f"model.path={broken}"]
     assert call(args) == 3
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1

@@ -14,7 +14,7 @@ from stagegraph.serde import Problem, StructureError
 #: Code -> what it says. Codes are stable: programs match on them.
 CODES: dict[str, str] = {
     "ltx2.no_such_checkpoint": "no folder, shipped checkpoint or Hugging Face repository has this name",
-    "ltx2.not_shipped": "a trained checkpoint whose weights are not part of this package",
+    "ltx2.not_shipped": "the trained checkpoint of the package is missing from this installation",
     "ltx2.no_such_component": "no component of an LTX-2 checkpoint has this name",
     "ltx2.missing_component": "a component that the checkpoint does not contain",
     "ltx2.mixed_families": "components of different releases of LTX-2 in one checkpoint, or a LoRA of another release",

@@ -86,7 +86,7 @@ class LTX2T2VConfig:
     """
 
     model_path: str = _setting(
-        "", help='What `path` of ltx2.checkpoint takes: a folder, a file, "Lightricks/LTX-2", "tiny".'
+        "", help='What `path` of ltx2.checkpoint takes: a folder, a file, "Lightricks/LTX-2", "micro".'
     )
     pipeline_config_path: str | None = _setting(
         None, help="A JSON file with more of these fields. Each is set in one place, unless both say the same."

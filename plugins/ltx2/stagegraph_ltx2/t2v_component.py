@@ -74,7 +74,7 @@ class LTX2T2V(LTX2T2VConfig):
         if not self._known:
             config = self.settled()
             if not config.model_path:
-                fix = 'set it to "tiny", or to a checkpoint such as "Lightricks/LTX-2"'
+                fix = 'set it to "micro", or to a checkpoint such as "Lightricks/LTX-2"'
                 raise ComponentError(Fault("missing_key", "model_path is not set", why="it says what to open", fix=fix))
             self._known.append((config, self._checkpoint(config)))
         return self._known[0]

@@ -16,6 +16,7 @@ import pytest
 from httpx2 import ConnectError, Request, Response
 from huggingface_hub import errors as hub_errors
 
+import stagegraph_ltx2
 from stagegraph_ltx2.checkpoint.hub import wanted_files
 from stagegraph_ltx2.checkpoint.resolve import present, resolve
 from stagegraph_ltx2.checkpoint.tiny import make_tiny
@@ -23,8 +24,8 @@ from stagegraph_ltx2.checkpoint.tiny_recipe import VERSION, Variant
 
 Refusal = Callable[[Callable[[], object]], str]
 WHY = (
-    "a checkpoint is a folder or a file, one of tiny, tiny-base, tiny-2.3, tiny-2.3-base, or a Hugging Face repository "
-    "like Lightricks/LTX-2"
+    "a checkpoint is a folder or a file, one of micro, tiny, tiny-base, tiny-2.3, tiny-2.3-base, or a Hugging Face "
+    "repository like Lightricks/LTX-2"
 )
 TINY = f"tiny.v{VERSION}"
 SITE = "https://huggingface.co/org/name"
@@ -56,6 +57,7 @@ def test_a_folder_is_itself(tmp_path: Path) -> None:
         ("{tmp}/moddel", "<tmp>/moddel", "did you mean <tmp>/model?"),
         ("{tmp}/absent/model", "<tmp>/absent/model", "ls <tmp>/absent"),
         ("tinny", "tinny", "did you mean tiny?"),
+        ("mircro", "mircro", "did you mean micro?"),
         ("a/b/c", "a/b/c", "ls a/b"),
         ("org/name@", "org/name@", "ls org"),
         ("~nobody-here/x", "~nobody-here/x", "ls ~nobody-here"),
@@ -176,7 +178,7 @@ RESPONSE = Response(404, request=Request("GET", SITE))
             (
                 "error[ltx2.no_such_checkpoint]: no repository org/name, or none that this account may see\n"
                 "  why: there is no folder of this name either\n"
-                "  fix: use Lightricks/LTX-2, tiny, or ./<folder>; for a private repository: hf auth login"
+                "  fix: use Lightricks/LTX-2, micro, or ./<folder>; for a private repository: hf auth login"
             ),
         ),
         (
@@ -293,24 +295,21 @@ def test_finding_and_checking_a_checkpoint_imports_no_torch(root: Path) -> None:
     subprocess.run([sys.executable, "-c", code, str(root)], check=True)
 
 
-def test_micro_is_part_of_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refusal: Refusal) -> None:
-    """Where its weights are there, it is found and named beside the others; a folder of that name never is meant."""
+def test_micro_is_part_of_the_package(tmp_path: Path) -> None:
+    """A folder of that name is never meant."""
     (tmp_path / "micro").mkdir()
-    shipped = make_tiny(tmp_path / "package")
-    monkeypatch.setattr("stagegraph_ltx2.checkpoint.resolve.SHIPPED", shipped)
-    assert resolve("micro") == present("micro") == shipped
+    assert resolve("micro") == present("micro") == Path(stagegraph_ltx2.__file__).parent / "micro"
     assert resolve("./micro") == Path("micro")
-    assert "one of micro, tiny, tiny-base" in refusal(lambda: resolve("./absent"))
 
 
 @pytest.mark.parametrize("look", [resolve, present])
-def test_micro_without_its_weights_is_refused(
+def test_an_installation_that_has_lost_micro_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refusal: Refusal, look: Callable[[str], Path | None]
 ) -> None:
-    """The error says that this package has none, and what to use."""
+    """And how it is mended."""
     monkeypatch.setattr("stagegraph_ltx2.checkpoint.resolve.SHIPPED", tmp_path / "absent")
     assert refusal(lambda: look("micro")) == (
-        '<tmp>/absent: error[ltx2.not_shipped]: this stagegraph-ltx2 has no weights of "micro"\n'
-        "  why: it is a trained checkpoint, and its weights are not part of every package\n"
-        "  fix: use tiny, or a folder that plugins/ltx2/training writes; for a folder with this name, ./micro"
+        '<tmp>/absent: error[ltx2.not_shipped]: "micro" is missing from this installation of stagegraph-ltx2\n'
+        "  why: it is part of the package, and was left out or removed\n"
+        "  fix: pip install --force-reinstall --no-deps stagegraph-ltx2; for a folder with this name, ./micro"
     )

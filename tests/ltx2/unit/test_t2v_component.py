@@ -165,7 +165,7 @@ def model_path_opens(tiny: Path, tiny_base: Path, tmp_path: Path) -> None:
     assert str(fault) == (
         "error[missing_key]: model_path is not set\n"
         "  why: it says what to open\n"
-        '  fix: set it to "tiny", or to a checkpoint such as "Lightricks/LTX-2"'
+        '  fix: set it to "micro", or to a checkpoint such as "Lightricks/LTX-2"'
     )
 
 

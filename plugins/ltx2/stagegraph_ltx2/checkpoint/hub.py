@@ -110,7 +110,7 @@ def _explained(repository: str, revision: str | None, error: Exception, local: b
             f"no repository {repository}, or none that this account may see",
             where=where,
             why="there is no folder of this name either",
-            fix="use Lightricks/LTX-2, tiny, or ./<folder>; for a private repository: hf auth login",
+            fix="use Lightricks/LTX-2, micro, or ./<folder>; for a private repository: hf auth login",
         )
     if local and isinstance(error, LocalEntryNotFoundError):
         return failure(

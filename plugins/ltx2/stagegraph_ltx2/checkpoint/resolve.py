@@ -23,8 +23,11 @@ REPOSITORY = re.compile(
 )
 
 MICRO = "micro"
+WORDS = (MICRO, *EMBEDDED)
+"""The names that stand for checkpoints."""
+
 SHIPPED = Path(__file__).parents[1] / MICRO
-"""Where trained weights are, if they are part of the package."""
+"""The trained checkpoint, which is part of the package."""
 
 
 def resolve(
@@ -38,11 +41,11 @@ def resolve(
     """The folder or the file of a checkpoint.
 
     Args:
-        name: one of `EMBEDDED`, checkpoints of random weights that are made on first use; `micro`, which is trained;
-            a folder or a file; or a repository, `org/name`, or a file in one, `org/name/file.safetensors`, either with
-            `@revision`. What exists wins over a repository; what looks like a path (`./…`, `/…`, `~…`, a `Path`) is
-            never looked for on the Hub, nor is a file in a folder that exists. `tiny` never means a folder: write
-            `./tiny`.
+        name: `micro`, which is trained and part of the package; one of `EMBEDDED`, checkpoints of random weights that
+            are made on first use; a folder or a file; or a repository, `org/name`, or a file in one,
+            `org/name/file.safetensors`, either with `@revision`. What exists wins over a repository; what looks like a
+            path (`./…`, `/…`, `~…`, a `Path`) is never looked for on the Hub, nor is a file in a folder that exists.
+            `micro` and `tiny` never mean a folder: write `./micro`.
         revision: a branch, tag or commit of the repository.
         cache_dir: where downloads go; by default Hugging Face's cache (HF_HOME).
         wanted: patterns of the files of a repository that are downloaded; by default those of a checkpoint.
@@ -50,7 +53,7 @@ def resolve(
 
     Raises:
         ComponentError: no such folder or repository, no access to it, no network, a download that failed; `micro` in
-            a package without its weights.
+            an installation that has lost it.
     """
     if name in EMBEDDED:
         return tiny_folder(str(name))
@@ -111,15 +114,10 @@ def _no_such_folder(path: Path) -> ComponentError:
         "no_such_checkpoint",
         f"no such file or folder: {path}",
         where=path,
-        why=f"a checkpoint is a folder or a file, one of {', '.join(_words())}, or a Hugging Face repository like "
+        why=f"a checkpoint is a folder or a file, one of {', '.join(WORDS)}, or a Hugging Face repository like "
         "Lightricks/LTX-2",
         fix=_similar(path) or f"ls {path.parent}",
     )
-
-
-def _words() -> tuple[str, ...]:
-    """The names that stand for checkpoints here."""
-    return (*((MICRO,) if (SHIPPED / INDEX).is_file() else ()), *EMBEDDED)
 
 
 def _similar(path: Path) -> str:
@@ -130,7 +128,7 @@ def _similar(path: Path) -> str:
     near = difflib.get_close_matches(path.name, entries, n=3)
     # With ./, a relative folder stays a folder: bare words have other meanings.
     names = [str(path.parent / name) if path.is_absolute() else f"./{path.parent / name}" for name in near]
-    names += difflib.get_close_matches(str(path), _words(), n=1)
+    names += difflib.get_close_matches(str(path), WORDS, n=1)
     return f"did you mean {' or '.join(names)}?" if names else ""
 
 
@@ -138,16 +136,16 @@ def micro_folder() -> Path:
     """The trained checkpoint that is part of the package.
 
     Raises:
-        ComponentError: this package has none.
+        ComponentError: this installation has lost it.
     """
     if (SHIPPED / INDEX).is_file():
         return SHIPPED
     raise failure(
         "not_shipped",
-        f'this stagegraph-ltx2 has no weights of "{MICRO}"',
+        f'"{MICRO}" is missing from this installation of stagegraph-ltx2',
         where=SHIPPED,
-        why="it is a trained checkpoint, and its weights are not part of every package",
-        fix=f"use tiny, or a folder that plugins/ltx2/training writes; for a folder with this name, ./{MICRO}",
+        why="it is part of the package, and was left out or removed",
+        fix=f"pip install --force-reinstall --no-deps stagegraph-ltx2; for a folder with this name, ./{MICRO}",
     )
 
 

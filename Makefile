@@ -1,13 +1,24 @@
 # `make demo` and `make test` need Python >= 3.11 and a package index, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
-DEMO ?= demo.mp4
-PROMPT ?= a red circle moves right on a blue background
+SEED ?= 7
 
-.PHONY: demo test check lint types floors schemas clean
+.PHONY: demo sheet test check lint types floors schemas clean
 
+# A session of three prompts, each of which goes on from the one before. What was there from another time goes.
 demo: .venv/demo
-	$(BIN)/stagegraph run ltx2/text-to-video -i prompt="$(PROMPT)" -o $(DEMO)
+	rm -rf demo
+	$(BIN)/stagegraph session start ltx2/continue demo -i seed=$(SEED)
+	$(BIN)/stagegraph session extend demo \
+	    "a red circle moves right on a blue background" \
+	    "a red circle moves up on a blue background" \
+	    "a red circle moves left on a blue background"
+	$(BIN)/stagegraph session export demo -o demo.mp4 --set sound=aac
+	$(BIN)/stagegraph media contact-sheet demo.mp4 -o demo.png
+
+# The picture of the README.
+sheet: demo
+	cp demo.png docs/demo.png
 
 test: .venv/test
 	$(BIN)/python -m pytest -n auto

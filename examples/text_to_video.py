@@ -1,6 +1,6 @@
-"""Text to video as a graph in Python: the same graph as the shipped manifest `ltx2/text-to-video`, at a small size.
+"""Text to video as a graph in Python: the same graph as the shipped manifest `ltx2/text-to-video`, but shorter.
 
-python examples/text_to_video.py "a red circle moves right" out.mp4 [CHECKPOINT]
+python examples/text_to_video.py "a red circle moves right on a white background" out.mp4 [CHECKPOINT]
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from stagegraph_ltx2.stages import (
 from stagegraph_media.stages import WriteVideo
 
 
-def text_to_video(path: str, checkpoint: str = "tiny") -> sg.Graph:
+def text_to_video(path: str, checkpoint: str = "micro") -> sg.Graph:
     """The graph that writes a video to `path`; its inputs are prompt and seed."""
     g = sg.Graph("text-to-video", "A prompt becomes a video with sound.")
     g.component("model", LTX2Checkpoint(path=checkpoint))

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 
 import stagegraph as sg
@@ -46,7 +47,6 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_of_a_page_runs_as_one_program(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -64,18 +64,15 @@ def test_python_of_a_page_runs_as_one_program(
         _check_the_plugin(names)
 
 
-SMALL = {"height": 64, "width": 96, "num_frames": 17}
-
-
 @pytest.fixture
 def media(_own_folder: None) -> None:
     """The files that the commands of the pages name."""
     rng = np.random.default_rng(0)
-    for name in ("fox.png", "night.png"):
-        write_image(name, Image(rng.integers(0, 256, (64, 96, 3), np.uint8)))
+    for name in ("circle.png", "left.png", "right.png"):
+        write_image(name, Image(rng.integers(0, 256, (128, 192, 3), np.uint8)))
     sound = Waveform(rng.uniform(-0.1, 0.1, (2, 24_000)).astype(np.float32), 24_000)
-    write_audio("story.wav", sound)
-    write_video("clip.mp4", Frames(rng.integers(0, 256, (25, 64, 96, 3), np.uint8), 24), sound)
+    write_audio("tone.wav", sound)
+    write_video("clip.mp4", Frames(rng.integers(0, 256, (25, 128, 192, 3), np.uint8), 24), sound)
 
 
 def _commands(page: Path, start: str) -> list[str]:
@@ -84,16 +81,16 @@ def _commands(page: Path, start: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("media", "tiny")
+@pytest.mark.usefixtures("media")
 @pytest.mark.parametrize("command", _commands(OF_LTX2, "stagegraph run ltx2/"))
 def test_a_run_of_the_page_of_ltx2_makes_its_video(command: str) -> None:
-    """As it stands there, but for the weights and the size, which are small."""
-    _, *words = re.sub(r"--set (model\.path|latents\.)\S+", "", command).split(" ", 1)
-    words = shlex.split(words[0])
-    small = [] if "ltx2/retake" in words else [w for name, n in SMALL.items() for w in ("--set", f"latents.{name}={n}")]
-    assert call([*words, *small]) == 0, words
-    video = words[words.index("-o") + 1] if "-o" in words else next(Path("runs").glob("*/write.mp4"))
-    assert probe(video).num_frames == (25 if "ltx2/retake" in words else 17)
+    """As it stands there, but shorter, and with micro and its size in place of the real weights and theirs."""
+    words = shlex.split(re.sub(r"--set (model\.path|latents\.)\S+", "", command))[1:]
+    short = [] if "ltx2/retake" in words else ["--set", "latents.num_frames=17"]
+    assert call([*words, *short]) == 0, words
+    info = probe(words[words.index("-o") + 1])
+    assert info.num_frames == (17 if short else 25)
+    assert (info.width, info.height) == ((384, 256) if "ltx2/text-to-video-two-pass" in words else (192, 128))
 
 
 def test_yaml_of_the_page_of_ltx2_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,6 +123,38 @@ def test_yaml_of_the_readme_has_the_faults_that_it_shows(capsys: pytest.CaptureF
     assert call(["validate", "mine.yaml"]) == 0
 
 
+def _demo() -> list[list[str]]:
+    """The words of each command of the demo, as the README has them."""
+    (shown,) = [block for block in blocks(ROOT / "README.md", "console") if "session extend demo" in block]
+    return [shlex.split(command) for command in shown.replace("\\\n", "").replace("$ ", "").splitlines()]
+
+
+def test_the_readme_shows_the_commands_of_the_demo() -> None:
+    """Those that `make demo` runs, word by word, once all is installed."""
+    done = subprocess.run(["make", "-n", "-C", str(ROOT), "demo"], capture_output=True, text=True, check=True)
+    ran = re.findall(r"^\S+/(stagegraph .*)$", done.stdout.replace("\\\n", ""), re.M)
+    assert [shlex.split(command) for command in ran] == _demo()
+
+
+@pytest.mark.slow
+def test_the_demo_leaves_a_video_with_sound_and_the_picture_of_the_readme() -> None:
+    """Three segments that repeat nine frames each; the picture that is committed has the size of the one it makes."""
+    for _, *words in _demo():
+        assert call(words) == 0
+    info = probe("demo.mp4")
+    assert (info.num_frames, info.width, info.height) == (49 + 40 + 40, 192, 128)
+    assert (info.video_codec, info.audio_codec) == ("h264", "aac")
+    assert probe("demo/video.mp4").num_frames == info.num_frames
+    assert PIL.Image.open("demo.png").size == PIL.Image.open(ROOT / "docs" / "demo.png").size == (1280, 866)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_pages_point_at_files_that_exist(page: Path) -> None:
+    """Pictures and other pages, relative to the page."""
+    for target in re.findall(r"\]\(([\w./-]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
 def test_mistakes_of_the_readme_give_the_errors_that_it_shows(capsys: pytest.CaptureFixture[str]) -> None:
     """The command of the transcript, run."""
     shown = transcript("stagegraph run ltx2/text-to-video -i prompt=x --set latents.width=400")
@@ -151,7 +180,6 @@ def test_architecture_names_files_that_exist() -> None:
         assert any((home / name).exists() for home in homes), name
 
 
-@pytest.mark.usefixtures("tiny")
 def test_example_makes_a_video() -> None:
     """`examples/text_to_video.py`, run as its docstring says."""
     command = [sys.executable, str(ROOT / "examples" / "text_to_video.py"), "a red circle", "out.mp4"]

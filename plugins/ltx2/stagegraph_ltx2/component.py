@@ -73,8 +73,8 @@ class LTX2Checkpoint:
     path: str = param(
         default="micro",
         help='A folder or a file; a Hugging Face id such as "Lightricks/LTX-2", or a file in one, '
-        '"Lightricks/LTX-2.3/<file>.safetensors"; or "micro" (small, trained, part of the package), or "tiny", '
-        '"tiny-base", "tiny-2.3", "tiny-2.3-base" (smaller, random).',
+        '"Lightricks/LTX-2.3/<file>.safetensors"; "micro" (part of the package; small, trained on shapes that move, at '
+        '192x128 pixels and 25 to 49 frames); or "tiny", "tiny-base", "tiny-2.3", "tiny-2.3-base" (smaller, random).',
     )
     revision: str | None = param(default=None, help="Branch, tag or commit of a Hugging Face repository.")
     text_encoder_path: str | None = param(

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from . import state
+from . import ranks, state
 from .loop import tell
 
 SCENES = 65536
@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=1.0,
         help="flow: learn where guidance of this scale leads, so that none is needed.",
     )
+    parser.add_argument(
+        "--own", action="store_true", help="flow: learn to mend the errors of own steps through the schedules."
+    )
     parser.add_argument("--compile", action="store_true", help="flow: compile the blocks of the transformer.")
     parser.add_argument(
         "--vocoder-only", action="store_true", help="sound: leave the audio VAE, and what learned from its latents."
@@ -56,12 +59,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start = time.monotonic()
     options = parser.parse_args(arguments)
     options.deadline = start + options.wall if options.wall is not None else None
-    torch.manual_seed(options.seed)
+    ranks.join(options.device)
+    torch.manual_seed(options.seed + ranks.APART * ranks.rank())
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
     if options.command in TOOLS:
         return TOOLS[options.command](options)
     report = COMMANDS[options.command](options)
+    if report is None:  # another process tells
+        return 0
     report = {"command": options.command, "wall": round(time.monotonic() - start, 1), **_machine(options), **report}
     state.note(options.out, options.command, report)
     tell(json.dumps({k: v for k, v in report.items() if k != "history"}))
@@ -209,13 +215,17 @@ def _upsampler(options: argparse.Namespace) -> dict[str, Any]:
     return {**told, "psnr": enlarging.evaluate(upsampler, vae, unseen, frames=frames, height=height)}
 
 
-def _flow(options: argparse.Namespace) -> dict[str, Any]:
+def _flow(options: argparse.Namespace) -> dict[str, Any] | None:
     from . import preview
     from .pieces import train_flow
 
     trained, told = train_flow(options, _find, _train)
+    processes, first = ranks.world(), ranks.rank() == 0
+    ranks.leave()
+    if not first:
+        return None
     state.save(options.out, "flow", trained.modules.state_dict())
-    return {**told, "preview": preview.measure(trained, count=1 if options.small else 96)}
+    return {"processes": processes, **told, "preview": preview.measure(trained, count=1 if options.small else 96)}
 
 
 def _bench(options: argparse.Namespace) -> dict[str, Any]:
@@ -224,7 +234,7 @@ def _bench(options: argparse.Namespace) -> dict[str, Any]:
     return bench(options)
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any] | None]] = {
     "video": _video,
     "sound": _sound,
     "upsampler": _upsampler,

@@ -83,11 +83,11 @@ class Bucket:
 
 LONG, SHORT, LARGE = PixelShape(49, 128, 192), PixelShape(25, 128, 192), PixelShape(49, 256, 384)
 BUCKETS = (
-    Bucket("text", LONG, 53, 16384, 128, 4, 4),
-    Bucket("frames", LONG, 53, 0, 128, 3, 2, "frames"),
-    Bucket("short", SHORT, 28, 0, 128, 4, 1),
-    Bucket("segment", LONG, 96, 8192, 96, 3, 2, "segment"),
-    Bucket("large", LARGE, 53, 4096, 32, 3, 1, refines=True),
+    Bucket("text", LONG, 53, 12288, 64, 4, 4),
+    Bucket("frames", LONG, 53, 0, 64, 3, 2, "frames"),
+    Bucket("short", SHORT, 28, 0, 64, 4, 1),
+    Bucket("segment", LONG, 96, 6144, 48, 3, 2, "segment"),
+    Bucket("large", LARGE, 53, 2048, 16, 3, 1, refines=True),
 )
 """A bucket without clips shares those of the one before, as far as it is as long."""
 
@@ -194,31 +194,52 @@ class Guide:
 
 
 def loss(
-    trainee: Trainee, bucket: Bucket, length: int, guide: Guide | None = None
+    trainee: Trainee, bucket: Bucket, length: int, guide: Guide | None = None, *, own: bool = False
 ) -> Callable[..., tuple[Tensor, Mapping[str, Tensor]]]:
     """The loss of velocities, of what is not kept."""
 
     def of(
-        video: Tensor, sound: Tensor, ids: Tensor, sigma: Tensor, keep: Tensor, keep_sound: Tensor, *rotary: Tensor
+        video: Tensor,
+        sound: Tensor,
+        ids: Tensor,
+        sigma: Tensor,
+        earlier: Tensor,
+        keep: Tensor,
+        keep_sound: Tensor,
+        *rotary: Tensor,
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         draws = bucket.draws
-        video, sound = (x.float().repeat_interleave(draws, 0) for x in (video, sound))
-        noise, sound_noise = torch.randn_like(video), torch.randn_like(sound)
-        moving, sound_moving = 1 - keep, 1 - keep_sound  # [b, t]
-        level, sound_level = (m * sigma[:, None] for m in (moving, sound_moving))
-        x, a = torch.lerp(video, noise, level[..., None]), torch.lerp(sound, sound_noise, sound_level[..., None])
-        t = sigma * TIMESTEPS
-        plain = bucket.keeps == "nothing"
-        timesteps = Timesteps(t if plain else level * TIMESTEPS, t if plain else sound_level * TIMESTEPS, t, t)
+        clean = [x.float().repeat_interleave(draws, 0) for x in (video, sound)]
+        moving = [1 - keep, 1 - keep_sound]  # [b, t]
         text = trainee.told(trainee.read(ids, length), draws)
         angles = _rotary(rotary)
-        made = trainee.transformer(x, a, text, timesteps, angles)
-        wanted = noise - video, sound_noise - sound
-        if guide is not None:
-            wanted = guide.velocities(ids, length, draws, x, a, timesteps, angles)
+
+        def at(level: Tensor) -> Timesteps:
+            t = level * TIMESTEPS
+            own, own_sound = (t if bucket.keeps == "nothing" else m * t[:, None] for m in moving)
+            return Timesteps(own, own_sound, t, t)
+
+        start = earlier if own else sigma
+        x, a = (
+            torch.lerp(c, torch.randn_like(c), (m * start[:, None])[..., None])
+            for c, m in zip(clean, moving, strict=True)
+        )
+        if own:
+            step = sigma - earlier
+            made = trainee.transformer(x, a, text, at(earlier), angles)
+            x, a = (
+                noisy + (m * step[:, None])[..., None] * v.detach().float()
+                for noisy, v, m in zip((x, a), made, moving, strict=True)
+            )
+        if guide is None:
+            # From where it is straight to the clip: without own steps, noise less clip.
+            wanted = [(noisy - c) / sigma[:, None, None] for noisy, c in zip((x, a), clean, strict=True)]
+        else:
+            wanted = list(guide.velocities(ids, length, draws, x, a, at(sigma), angles))
+        made = trainee.transformer(x, a, text, at(sigma), angles)
         errors = (
             ((v.float() - w).square().mean(2) * m).sum() / m.sum().clamp(min=1)
-            for v, w, m in zip(made, wanted, (moving, sound_moving), strict=True)
+            for v, w, m in zip(made, wanted, moving, strict=True)
         )
         seen, sounded = errors
         return seen + SOUND_WEIGHT * sounded, {"video": seen, "audio": sounded}
@@ -238,7 +259,14 @@ def _rotary(tensors: Sequence[Tensor]) -> Rotary:
 
 
 def task(
-    trainee: Trainee, bucket: Bucket, pool: Pool, length: int, *, listed: float = 0.5, guide: Guide | None = None
+    trainee: Trainee,
+    bucket: Bucket,
+    pool: Pool,
+    length: int,
+    *,
+    listed: float = 0.5,
+    guide: Guide | None = None,
+    own: bool = False,
 ) -> Task:
     """Steps over one pool.
 
@@ -249,6 +277,8 @@ def task(
         length: positions of the text, a multiple of the registers.
         listed: share of noise levels that are those of the distilled schedules; others are any between 0 and 1.
         guide: says what is learned, if not the clips themselves.
+        own: whether noisy clips of listed levels come by a step of the trainee's own from the level before, with the
+            errors that it makes.
     """
     device = pool.video.device
     count = bucket.prompts * bucket.draws
@@ -257,7 +287,7 @@ def task(
     empty = no_prompt(pool)
     shape = bucket.size.latent()
     video, sound = pool.video[:, : shape.tokens], pool.audio[:, : bucket.audio]  # both are causal
-    levels = torch.tensor(REFINE_SIGMAS[:-1] if bucket.refines else DISTILLED_SIGMAS[:-1], device=device)
+    schedule = Schedule.of(REFINE_SIGMAS if bucket.refines else DISTILLED_SIGMAS, device)
 
     def batch() -> Sequence[Tensor]:
         rows = torch.randint(len(pool.video), (bucket.prompts,), device=device)
@@ -270,10 +300,10 @@ def task(
         if bucket.keeps == "segment":
             positions[:, 0] += offset[:, None, None]
         rotary = trainee.transformer.rotary(positions, places)
-        sigma = _sigmas(levels, count, listed, refines=bucket.refines)
-        return [video[rows], sound[rows], ids, sigma, keep, keep_sound, *tensors_of(rotary)]
+        sigma, earlier = _sigmas(schedule, count, listed, refines=bucket.refines)
+        return [video[rows], sound[rows], ids, sigma, earlier, keep, keep_sound, *tensors_of(rotary)]
 
-    return Task(bucket.name, batch, loss(trainee, bucket, length, guide), bucket.share)
+    return Task(bucket.name, batch, loss(trainee, bucket, length, guide, own=own), bucket.share)
 
 
 def no_prompt(pool: Pool) -> Tensor:
@@ -283,13 +313,38 @@ def no_prompt(pool: Pool) -> Tensor:
     return empty
 
 
-def _sigmas(levels: Tensor, count: int, listed: float, *, refines: bool) -> Tensor:
-    device = levels.device
+@attrs.frozen(eq=False)
+class Schedule:
+    """Noise levels of a sampler [n], those before them, and the share of choices that fall on each or an earlier one.
+
+    A long step needs its velocity right, and most of what is seen is decided by the last three; short ones at the start
+    have little to tell that their neighbours do not.
+    """
+
+    levels: Tensor
+    earlier: Tensor
+    reached: Tensor
+
+    @classmethod
+    def of(cls, sigmas: Sequence[float], device: torch.device) -> Schedule:
+        """Of a sampler's levels, which end with 0."""
+        levels = torch.tensor(sigmas, device=device)
+        weight = (levels[:-1] - levels[1:]).clamp(0.03, 0.2)
+        return cls(levels[:-1], torch.cat((levels[:1], levels[:-2])), weight.cumsum(0) / weight.sum())
+
+
+def _sigmas(schedule: Schedule, count: int, listed: float, *, refines: bool) -> tuple[Tensor, Tensor]:
+    """Noise levels [b], and those before them in the schedule; levels that are not listed have themselves there."""
+    device = schedule.levels.device
     # Stratified, and leaning towards noise as the schedules do.
     u = (torch.randperm(count, device=device) + torch.rand(count, device=device)) / count
-    free = 0.93 * u if refines else 3 * u / (1 + 2 * u)
-    chosen = levels[torch.randint(len(levels), (count,), device=device)]
-    return torch.where(torch.rand(count, device=device) < listed, chosen, free).clamp(0.002, 1.0)
+    free = (0.93 * u if refines else 3 * u / (1 + 2 * u)).clamp(0.002, 1.0)
+    chosen = torch.searchsorted(schedule.reached, torch.rand(count, device=device)).clamp(max=len(schedule.levels) - 1)
+    is_listed = torch.rand(count, device=device) < listed
+    return (
+        torch.where(is_listed, schedule.levels[chosen], free),
+        torch.where(is_listed, schedule.earlier[chosen], free),
+    )
 
 
 def _kept(bucket: Bucket, shape: LatentShape, count: int, offset: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,11 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+from . import ranks
 from .optim import Optimizer
+
+CHECK = 20
+"""Steps after which a GPU is waited for."""
 
 #: A batch -> the loss, and numbers to be reported.
 Loss = Callable[..., tuple[Tensor, Mapping[str, Tensor]]]
@@ -35,69 +39,88 @@ class Task:
 
 
 @attrs.define(eq=False)
-class Runner:
-    """Takes steps of one task, on a GPU by replaying one that `prepare` captured."""
+class Captured:
+    """Something that a GPU does, replayed after `capture`."""
 
-    task: Task
-    optimizer: Optimizer
-    graphs: bool
+    do: Callable[..., Tensor | None]
     _graph: Any = None
     _inputs: Sequence[Tensor] = ()
-    _outputs: tuple[Tensor, ...] = ()
-    _names: tuple[str, ...] = ()
+    _output: Tensor | None = None
+
+    def capture(self, *inputs: Tensor) -> None:
+        """Do it three times, which compiles and chooses kernels, and once more to be replayed."""
+        self._inputs = [tensor.clone() for tensor in inputs]
+        side: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                self.do(*self._inputs)
+        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        # What other threads do, as those that watch over a process group, is none of it.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            self._output = self.do(*self._inputs)
+        self._graph = graph
+
+    def __call__(self, *inputs: Tensor) -> Tensor | None:
+        """What is returned may be overwritten by the next call."""
+        if self._graph is None:
+            return self.do(*inputs)
+        for held, fresh in zip(self._inputs, inputs, strict=True):
+            held.copy_(fresh, non_blocking=True)
+        self._graph.replay()
+        return self._output
+
+
+class Runner:
+    """Takes steps of one task.
+
+    Args:
+        task: a kind of steps.
+        optimizer: moves the weights.
+        move: how it does.
+        graphs: whether what a GPU does is captured.
+    """
+
+    def __init__(self, task: Task, optimizer: Optimizer, move: Captured, *, graphs: bool) -> None:
+        self.task = task
+        self.names: tuple[str, ...] = ()
+        self._optimizer = optimizer
+        self._move = move
+        self._graphs = graphs
+        self._learn = Captured(self._gradients)
 
     def prepare(self) -> None:
-        """On a GPU, compile, choose kernels and capture: what takes long once. It takes three steps."""
+        """On a GPU, compile, choose kernels and capture: what takes long once."""
         batch = self.task.batch()
-        if self._graph is not None or not batch[0].is_cuda:
+        if not batch[0].is_cuda:
             return
-        if self.graphs:
+        if not self._graphs:
+            self._gradients(*batch)
+        else:
             try:
-                self._capture(batch)
+                self._learn.capture(*batch)
             except RuntimeError as error:  # the same numbers, slower: better than a piece that is lost
                 tell(f"{self.task.name}: steps cannot be captured and are taken one by one: {error}")
-                self.graphs, self._graph = False, None
-        else:
-            for _ in range(3):
-                self._step(batch)
+                self._learn = Captured(self._gradients)
         torch.cuda.synchronize()
 
     def __call__(self) -> Tensor:
         """Take a step; the loss and the numbers to be reported, in a tensor that the next step may overwrite."""
-        batch = self.task.batch()
-        if self._graph is None:
-            return self._step(batch)
-        for held, fresh in zip(self._inputs, batch, strict=True):
-            held.copy_(fresh, non_blocking=True)
-        self._graph.replay()
-        return self._outputs[0]
+        told = self._learn(*self.task.batch())
+        ranks.average(self._optimizer.gradients)
+        self._move()
+        assert told is not None
+        return told
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self._names
-
-    def _step(self, batch: Sequence[Tensor]) -> Tensor:
-        self.optimizer.zero()
-        cuda = batch[0].is_cuda
-        with torch.autocast("cuda", torch.bfloat16, enabled=cuda, cache_enabled=False):
+    def _gradients(self, *batch: Tensor) -> Tensor:
+        self._optimizer.zero()
+        with torch.autocast("cuda", torch.bfloat16, enabled=batch[0].is_cuda, cache_enabled=False):
             loss, told = self.task.loss(*batch)
         torch.autograd.backward(loss)
-        self.optimizer.step()
-        self._names = ("loss", *told, "gradient")
-        return torch.stack([loss.detach().float(), *(v.detach().float() for v in told.values()), self.optimizer.norm])
-
-    def _capture(self, batch: Sequence[Tensor]) -> None:
-        self._inputs = [tensor.clone() for tensor in batch]
-        side: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):  # compiles, and gives every parameter its gradient
-                self._step(self._inputs)
-        torch.cuda.current_stream().wait_stream(side)
-        torch.cuda.synchronize()
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._outputs = (self._step(self._inputs),)
+        self.names = ("loss", *told)
+        return torch.stack([loss.detach().float(), *(v.detach().float() for v in told.values())])
 
 
 def tell(*values: object) -> None:
@@ -137,22 +160,26 @@ def train(
     Returns:
         A report.
     """
-    cuda = optimizer.params[0].is_cuda
+    device = optimizer.params[0].device
+    cuda = device.type == "cuda"
+    captures = cuda if graphs is None else graphs
     if cuda:
         torch.cuda.empty_cache()
-    runners = [Runner(task, optimizer, cuda if graphs is None else graphs) for task in tasks]
+    move = Captured(optimizer.step)
+    runners = [Runner(task, optimizer, move, graphs=captures) for task in tasks]
     turns = _turns(tasks)
-    warm_up = _prepared(runners, optimizer) if cuda else {}
+    warm_up = _prepared(runners, optimizer, move if captures else None) if cuda else {}
     tell(label, "before the first step:", warm_up)
     start = time.monotonic()
     if deadline is not None:
-        seconds = min(seconds, max(0.0, deadline - start) * seconds / (seconds + rest))
+        left = ranks.agreed(max(0.0, deadline - start), device)
+        seconds = min(seconds, left * seconds / (seconds + rest))
     history: list[dict[str, Any]] = []
-    step = 0
+    step, due, past = 0, 1, 0.0
     last: dict[int, Tensor] = {}
-    due = 1
     while True:
-        past = time.monotonic() - start
+        if step % (CHECK if cuda else 1) == 0:  # steps must not pile up: the clock is to tell when they are done
+            past = ranks.agreed(time.monotonic() - start, device)
         if past >= seconds or (most is not None and step >= most):
             break
         progress = past / seconds if most is None else step / most
@@ -160,15 +187,11 @@ def train(
         which = turns[step % len(turns)]
         last[which] = runners[which]()
         step += 1
-        if step % 20 == 0 and cuda:
-            torch.cuda.synchronize()  # steps must not pile up: the clock is to tell when they are done
         if step >= due:
             due = step + max(50, step // 5) if cuda else step + max(10, step // 5)
-            history.append(_told(runners, last, step, time.monotonic() - start))
+            history.append(_told(runners, last, optimizer, step, time.monotonic() - start))
             tell(label, history[-1])
-    if cuda:
-        torch.cuda.synchronize()
-    history.append(_told(runners, last, step, time.monotonic() - start))
+    history.append(_told(runners, last, optimizer, step, time.monotonic() - start))
     tell(label, history[-1])
     with torch.no_grad():
         for p, mean in zip(optimizer.params, optimizer.average, strict=True):
@@ -181,14 +204,19 @@ def train(
     }
 
 
-def _prepared(runners: Sequence[Runner], optimizer: Optimizer) -> dict[str, float]:
-    """Prepare all kinds of steps; how many seconds each took."""
+def _prepared(runners: Sequence[Runner], optimizer: Optimizer, move: Captured | None) -> dict[str, float]:
+    """Prepare all kinds of steps, and what moves the weights; how many seconds each took."""
     took = {}
     for runner in runners:
         start = time.monotonic()
-        optimizer.schedule(1.0)
         runner.prepare()
         took[runner.task.name] = round(time.monotonic() - start, 1)
+    if move is not None:
+        optimizer.zero()
+        optimizer.rate.zero_()  # no gradient and no rate: it moves nothing
+        count = optimizer.count.clone()
+        move.capture()
+        optimizer.count.copy_(count)
     return took
 
 
@@ -200,8 +228,10 @@ def _turns(tasks: Sequence[Task]) -> list[int]:
     return [i for _, i in slots]
 
 
-def _told(runners: Sequence[Runner], last: Mapping[int, Tensor], step: int, seconds: float) -> dict[str, Any]:
-    told: dict[str, Any] = {"step": step, "seconds": round(seconds, 1)}
+def _told(
+    runners: Sequence[Runner], last: Mapping[int, Tensor], optimizer: Optimizer, step: int, seconds: float
+) -> dict[str, Any]:
+    told: dict[str, Any] = {"step": step, "seconds": round(seconds, 1), "gradient": round(float(optimizer.norm), 5)}
     for i, values in sorted(last.items()):
         runner = runners[i]
         numbers = [round(v, 5) for v in values.tolist()]

@@ -1,6 +1,7 @@
 """The optimiser: Muon for matrices and kernels of convolutions, Adam for everything else, without waiting for the GPU.
 
-Nothing in a step reads a number back from the device, so that a whole step can be captured as a CUDA graph.
+Nothing in a step reads a number back from the device, so that a whole step can be captured as a CUDA graph. All
+gradients lie in one piece of memory, which is what several GPUs share.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Optimizer:
         self.count = torch.zeros((), device=device)
         self.norm = torch.zeros((), device=device)
         self.average = [p.detach().clone() for p in params]
+        self.gradients = _laid(params)
         self._momentum = [torch.zeros_like(p) for p in params]
         self._groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         self._rest: list[int] = []
@@ -68,17 +70,15 @@ class Optimizer:
 
     def zero(self) -> None:
         """Forget gradients, but keep their memory: a graph writes to the same places again."""
-        held = [p.grad for p in self.params if p.grad is not None]
-        if held:
-            torch._foreach_zero_(held)
+        self.gradients.zero_()
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move all parameters by their gradients."""
-        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.params]
-        norm = torch.stack(torch._foreach_norm(gradients)).norm()
+        """Move all parameters by their gradients, which it uses up."""
+        norm = self.gradients.norm()
         self.norm.copy_(norm)
-        gradients = list(torch._foreach_mul(gradients, (self.clip / (norm + 1e-6)).clamp(max=1.0)))
+        self.gradients.mul_((self.clip / (norm + 1e-6)).clamp(max=1.0))
+        gradients: list[Tensor] = [p.grad for p in self.params]  # type: ignore[misc]
         self.count.add_(1)
         self._muon(gradients)
         self._adam(gradients)
@@ -111,6 +111,15 @@ class Optimizer:
         torch._foreach_add_(scale, 1e-8)
         moves = torch._foreach_div(torch._foreach_div(momentum, small), scale)
         torch._foreach_sub_(params, list(torch._foreach_mul(moves, self.rate * 0.5)))
+
+
+def _laid(params: list[Tensor]) -> Tensor:
+    """Memory of all gradients; every parameter's own is a part of it."""
+    sizes = [-(-p.numel() // 32) * 32 for p in params]  # whole lines of a cache
+    memory = torch.zeros(sum(sizes), device=params[0].device)
+    for p, part in zip(params, torch.split(memory, sizes), strict=True):
+        p.grad = part[: p.numel()].view(p.shape)
+    return memory
 
 
 def orthogonal(x: Tensor, steps: int = 5) -> Tensor:

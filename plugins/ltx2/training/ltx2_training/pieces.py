@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from stagegraph_ltx2.shapes import PixelShape
 
-from . import flow, hearing, networks, video
+from . import flow, hearing, networks, ranks, video
 from .compiling import compiled
 from .flow import Bucket, Pool, Trainee
-from .loop import Runner, Task, tell
+from .loop import Captured, Runner, Task, tell
 from .optim import Optimizer
 from .scenes import Scenes, draw
 from .sentences import sentence
@@ -67,7 +67,7 @@ def train_flow(options: Namespace, find: Callable[..., bool], train: Callable[..
     trained = assembled(options, find)
     buckets = _small(flow.BUCKETS) if options.small else flow.BUCKETS
     video.laid_out(trained.vae, torch.channels_last_3d if options.device == "cuda" else torch.contiguous_format)
-    pools = filled(buckets, trained, options.seed)
+    pools = filled(buckets, trained, options.seed + ranks.APART * ranks.rank())
     prepared = time.monotonic() - start
     tell(f"latents of {sum(b.clips for b in buckets)} clips in {prepared:.1f} s")
     trainee = trained.trainee
@@ -90,7 +90,7 @@ def train_flow(options: Namespace, find: Callable[..., bool], train: Callable[..
             # Half of the noise levels are those of the schedules, and most of them in the end.
             listed = 0.5 if length == REGISTERS else 0.75
             tasks = [
-                flow.task(trainee, bucket, pool, length, listed=listed, guide=guide)
+                flow.task(trainee, bucket, pool, length, listed=listed, guide=guide, own=options.own)
                 for bucket, pool in zip(buckets, pools, strict=True)
             ]
             told[name] = train(options, trained.modules, tasks, optimizer, seconds, anneal=anneal, rest=rest)
@@ -162,7 +162,7 @@ def _timed(task: Task, optimizer: Optimizer, *, graphs: bool) -> dict[str, Any]:
     if graphs:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    runner = Runner(task, optimizer, graphs)
+    runner = Runner(task, optimizer, Captured(optimizer.step), graphs=graphs)
     start = time.monotonic()
     try:
         optimizer.schedule(1.0)

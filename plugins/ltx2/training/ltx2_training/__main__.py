@@ -164,7 +164,7 @@ def _sound(options: argparse.Namespace) -> dict[str, Any]:
         _find(options, "sound", torch.nn.ModuleDict({"audio_vae": vae}), needed=True)
     if not options.anew:
         _find(options, "sound", modules)
-    side = OneSide(vocoder)
+    side = OneSide(vocoder).to(options.device)
     scenes = draw(2000 + options.seed, 16 if options.small else SCENES).on(options.device)
     learning = [side] if options.vocoder_only else [vae.encoder, vae.decoder, side]
     optimizer = Optimizer(learning, options.lr or 4e-3, matrices=not options.small)

@@ -55,7 +55,7 @@ def test_the_loss_of_the_video_vae_falls() -> None:
     """A few steps on one batch."""
     vae = _tiny_video_vae()
     task = video.tasks(vae, draw(1, 2).on("cpu"), [(9, 64, 2, 1)])[0]
-    _falls(nn.ModuleList([vae.encoder, vae.decoder]), task, 12)
+    _falls(nn.ModuleList([vae.encoder, vae.decoder]), task, 20, lr=1e-2)
 
 
 def test_the_loss_of_the_audio_vae_and_the_vocoder_falls() -> None:
@@ -92,11 +92,10 @@ def test_one_side_serves_both() -> None:
 
 
 def test_the_loss_of_the_upsampler_falls() -> None:
-    """A few steps on one pair of latents; the VAE stays as it is."""
-    vae, upsampler = _tiny_video_vae(), networks.build("latent_upsampler")
-    task = enlarging.tasks(upsampler, vae, draw(1, 2).on("cpu"), frames=9, height=64, count=1)[0]
+    """A few steps on one pair of latents."""
+    upsampler = networks.build("latent_upsampler")
+    task = enlarging.tasks(upsampler, draw(1, 2).on("cpu"), frames=9, height=64, count=1)[0]
     _falls(upsampler, task, 10)
-    assert all(p.grad is None for p in vae.parameters())
 
 
 @pytest.mark.parametrize("keeps", ["nothing", "frames", "segment"])

@@ -141,15 +141,12 @@ def _video(options: argparse.Namespace) -> dict[str, Any]:
         options, modules, video.tasks(vae, scenes, sizes, form), optimizer, options.seconds, anneal=options.anneal
     )
     vae.eval()
-    count = 8 if options.small else 256
-    video.measure_statistics(vae, scenes, count=count, frames=9 if options.small else 49)
     _round(modules)
     state.save(options.out, "video", modules.state_dict(), dtype=torch.bfloat16)
     unseen = draw(7, 4 if options.small else 64, held_out=True).on(options.device)
     kinds = ((9, 64),) if options.small else ((25, 128), (49, 128), (25, 256))
     psnr = {f"{frames}x{height}": video.evaluate(vae, unseen, frames=frames, height=height) for frames, height in kinds}
-    spread = {"mean": float(vae.latents_std.mean()), "floored": int((vae.latents_std <= video.FLOOR).sum())}
-    return {**told, "psnr": psnr, "latents_std": spread}
+    return {**told, "psnr": psnr}
 
 
 def _sound(options: argparse.Namespace) -> dict[str, Any]:
@@ -204,7 +201,7 @@ def _upsampler(options: argparse.Namespace) -> dict[str, Any]:
     told = _train(
         options,
         modules,
-        enlarging.tasks(upsampler, vae, scenes, **sizes),
+        enlarging.tasks(upsampler, scenes, **sizes),
         optimizer,
         options.seconds,
         anneal=options.anneal,

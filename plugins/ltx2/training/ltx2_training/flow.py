@@ -16,13 +16,14 @@ from stagegraph_ltx2.model.conditions import Rotary, Text, Timesteps
 from stagegraph_ltx2.model.connectors import TextConnectors
 from stagegraph_ltx2.model.positions import audio_positions, video_positions
 from stagegraph_ltx2.model.transformer import AudioVideoTransformer
-from stagegraph_ltx2.model.video_vae import VideoVAE, pack
+from stagegraph_ltx2.model.video_vae import pack
 from stagegraph_ltx2.schedule import DISTILLED_SIGMAS, REFINE_SIGMAS
 from stagegraph_ltx2.shapes import AudioShape, LatentShape, PixelShape
 
 from .clips import render
 from .hearing import heard
 from .loop import Task
+from .lowpass import USED, latents, padded
 from .scenes import Scenes
 
 FRAME_RATE = 24.0
@@ -42,7 +43,7 @@ class Pool:
     """Clips of one size as latents, on the device that trains.
 
     Attributes:
-        video: [n, t, c], normalised.
+        video: [n, t, 60], normalised, of the channels that are used.
         audio: [n, t, c], normalised.
         ids: [n, ways, length], prompts.
         offset: [n], seconds by which the picture begins after the sound.
@@ -96,16 +97,13 @@ SENTENCES = 4
 
 
 @torch.no_grad()
-def fill(
-    bucket: Bucket, scenes: Scenes, ids: Tensor, vae: VideoVAE, ear: audio_vae.AudioVAE, *, chunk: int = 32
-) -> Pool:
+def fill(bucket: Bucket, scenes: Scenes, ids: Tensor, ear: audio_vae.AudioVAE, *, chunk: int = 32) -> Pool:
     """Encode scenes; in a bucket of segments the picture begins later than the sound.
 
     Args:
         bucket: of what size.
         scenes: on the device that trains.
         ids: [n, ways, length], what is said of each.
-        vae: for the pictures.
         ear: for the sounds.
         chunk: scenes at once.
     """
@@ -122,10 +120,8 @@ def fill(
         rows = slice(start, start + chunk)
         some = scenes[rows]
         with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
-            pixels = render(some, bucket.size.frames, bucket.size.height)
-            z = vae.encode(pixels.contiguous(memory_format=torch.channels_last_3d)).float()
             y = ear.encode(heard(some, bucket.audio, offset[rows])).float()
-        pictures.append(pack(vae.normalize(z)).to(dtype))
+        pictures.append(pack(latents(render(some, bucket.size.frames, bucket.size.height))).to(dtype))
         sounds.append(ear.normalize(audio_vae.pack(y)).to(dtype))
     return Pool(torch.cat(pictures), torch.cat(sounds), ids.to(device), offset)
 
@@ -190,7 +186,7 @@ class Guide:
             without.float() + self.scale * (own.float() - without.float())
             for own, without in zip(told, plain, strict=True)
         )
-        return one, other
+        return one[..., :USED], other
 
 
 def loss(
@@ -214,6 +210,10 @@ def loss(
         text = trainee.told(trainee.read(ids, length), draws)
         angles = _rotary(rotary)
 
+        def velocities(level: Tensor) -> tuple[Tensor, Tensor]:
+            v, w = trainee.transformer(padded(x, 2), a, text, at(level), angles)
+            return v[..., :USED], w
+
         def at(level: Tensor) -> Timesteps:
             t = level * TIMESTEPS
             own, own_sound = (t if bucket.keeps == "nothing" else m * t[:, None] for m in moving)
@@ -226,7 +226,7 @@ def loss(
         )
         if own:
             step = sigma - earlier
-            made = trainee.transformer(x, a, text, at(earlier), angles)
+            made = velocities(earlier)
             x, a = (
                 noisy + (m * step[:, None])[..., None] * v.detach().float()
                 for noisy, v, m in zip((x, a), made, moving, strict=True)
@@ -235,8 +235,8 @@ def loss(
             # From where it is straight to the clip: without own steps, noise less clip.
             wanted = [(noisy - c) / sigma[:, None, None] for noisy, c in zip((x, a), clean, strict=True)]
         else:
-            wanted = list(guide.velocities(ids, length, draws, x, a, at(sigma), angles))
-        made = trainee.transformer(x, a, text, at(sigma), angles)
+            wanted = list(guide.velocities(ids, length, draws, padded(x, 2), a, at(sigma), angles))
+        made = velocities(sigma)
         errors = (
             ((v.float() - w).square().mean(2) * m).sum() / m.sum().clamp(min=1)
             for v, w, m in zip(made, wanted, moving, strict=True)
@@ -360,10 +360,10 @@ def _kept(bucket: Bucket, shape: LatentShape, count: int, offset: Tensor) -> tup
         sound = (torch.rand(count, device=device) * 12) * (two & (torch.rand(count, device=device) < 0.5))
     else:
         two = torch.ones(count, device=device) > 0
-        # What was heard up to where new frames begin, or a little less or more.
+        # What was heard up to where new frames begin, or a little less or more; sessions keep two latents more.
         until = (offset + OVERLAP / FRAME_RATE) * 25
-        less = torch.rand(count, device=device) * 3 - 1.5
-        sound = (until + less).clamp(min=0) * (torch.rand(count, device=device) < 0.9)
+        more = torch.rand(count, device=device) * 4 - 1
+        sound = (until + more).clamp(min=0) * (torch.rand(count, device=device) < 0.9)
     keep = (of_frame[None] < (1 + two.long())[:, None]).float()
     return keep, (of_sound[None] < sound.floor()[:, None]).float()
 

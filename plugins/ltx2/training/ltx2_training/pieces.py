@@ -20,6 +20,7 @@ from . import flow, hearing, networks, ranks, video
 from .compiling import compiled
 from .flow import Bucket, Pool, Trainee
 from .loop import Captured, Runner, Task, tell
+from .lowpass import USED
 from .optim import Optimizer
 from .scenes import Scenes, draw
 from .sentences import sentence
@@ -66,7 +67,6 @@ def train_flow(options: Namespace, find: Callable[..., bool], train: Callable[..
     start = time.monotonic()
     trained = assembled(options, find)
     buckets = _small(flow.BUCKETS) if options.small else flow.BUCKETS
-    video.laid_out(trained.vae, torch.channels_last_3d if options.device == "cuda" else torch.contiguous_format)
     pools = filled(buckets, trained, options.seed + ranks.APART * ranks.rank())
     prepared = time.monotonic() - start
     tell(f"latents of {sum(b.clips for b in buckets)} clips in {prepared:.1f} s")
@@ -106,7 +106,7 @@ def filled(buckets: Sequence[Bucket], trained: Trained, seed: int) -> list[Pool]
         if bucket.clips:
             scenes = draw(4000 + 10 * seed + number, bucket.clips, seams=0.8 if bucket.keeps == "segment" else 0.0)
             ids = said(scenes, seed)
-            pools.append(flow.fill(bucket, scenes.on(device), ids, trained.vae, trained.ear))
+            pools.append(flow.fill(bucket, scenes.on(device), ids, trained.ear))
         else:
             pools.append(pools[-1])
     return pools
@@ -153,7 +153,7 @@ def bench(options: Namespace) -> dict[str, Any]:
 
 def _meaningless(bucket: Bucket, device: str) -> Pool:
     count, shape = 256, bucket.size.latent()
-    video = torch.randn(count, shape.tokens, 128, device=device, dtype=torch.bfloat16)
+    video = torch.randn(count, shape.tokens, USED, device=device, dtype=torch.bfloat16)
     sound = torch.randn(count, bucket.audio, 128, device=device, dtype=torch.bfloat16)
     return Pool(video, sound, said(draw(1, count), 0).to(device), torch.rand(count, device=device))
 

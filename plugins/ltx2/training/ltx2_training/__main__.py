@@ -42,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="flow: learn where guidance of this scale leads, so that none is needed.",
     )
     parser.add_argument(
+        "--text-stays", action="store_true", help="flow: leave the text encoder and the connectors as they are."
+    )
+    parser.add_argument(
         "--own", action="store_true", help="flow: learn to mend the errors of own steps through the schedules."
     )
     parser.add_argument("--compile", action="store_true", help="flow: compile the blocks of the transformer.")
@@ -225,6 +228,33 @@ def _flow(options: argparse.Namespace) -> dict[str, Any] | None:
     return {"processes": processes, **told, "preview": preview.measure(trained, count=1 if options.small else 96)}
 
 
+def _text(options: argparse.Namespace) -> dict[str, Any]:
+    from . import flow, networks, reading
+    from .optim import Optimizer
+    from .pieces import REGISTERS, WHOLE
+    from .scenes import draw
+
+    device = options.device
+    trainee = flow.Trainee(networks.gemma(), networks.build("connectors"), torch.nn.Identity()).to(device)  # type: ignore[arg-type]
+    readers = [reading.Reader().to(device) for _ in range(2)]
+    modules = flow.text_modules(trainee)
+    _find(options, "text", modules)
+    lengths = {REGISTERS: 4, 2 * REGISTERS: 2} if options.small else {REGISTERS: 128, WHOLE: 32}
+    tasks = reading.tasks(
+        trainee,
+        readers,
+        draw(5000 + options.seed, SCENES),
+        device=device,
+        lengths=lengths,
+        seed=options.seed,
+    )
+    learning = [modules, *readers]
+    optimizer = Optimizer(learning, options.lr or 3e-3, matrices=not options.small, tables=networks.tables(*learning))
+    told = _train(options, modules, tasks, optimizer, options.seconds, anneal=options.anneal)
+    state.save(options.out, "text", modules.state_dict())
+    return {**told, "right": reading.evaluate(trainee, readers, device=device, length=max(lengths))}
+
+
 def _bench(options: argparse.Namespace) -> dict[str, Any]:
     from .pieces import bench
 
@@ -235,6 +265,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any] | None]] = {
     "video": _video,
     "sound": _sound,
     "upsampler": _upsampler,
+    "text": _text,
     "flow": _flow,
     "bench": _bench,
 }

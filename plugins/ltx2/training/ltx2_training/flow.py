@@ -69,6 +69,8 @@ class Bucket:
         share: how many steps, to those of the others.
         keeps: what is told beside the prompt.
         refines: whether noise levels are mostly those of the refine pass.
+        composed: whether shapes are where one expects them. What is known of a prompt alone is then nearly all there is
+            to know; where they are anywhere, it must be found out from noise, which takes a larger network.
     """
 
     name: str
@@ -80,15 +82,16 @@ class Bucket:
     share: int
     keeps: Keeps = "nothing"
     refines: bool = False
+    composed: bool = False
 
 
 LONG, SHORT, LARGE = PixelShape(49, 128, 192), PixelShape(25, 128, 192), PixelShape(49, 256, 384)
 BUCKETS = (
-    Bucket("text", LONG, 53, 12288, 64, 4, 4),
-    Bucket("frames", LONG, 53, 0, 64, 3, 2, "frames"),
-    Bucket("short", SHORT, 28, 0, 64, 4, 1),
-    Bucket("segment", LONG, 96, 6144, 48, 3, 2, "segment"),
-    Bucket("large", LARGE, 53, 2048, 16, 3, 1, refines=True),
+    Bucket("text", LONG, 53, 12288, 64, 4, 3, composed=True),
+    Bucket("short", SHORT, 28, 0, 64, 4, 1, composed=True),
+    Bucket("frames", LONG, 53, 8192, 64, 3, 3, "frames"),
+    Bucket("segment", LONG, 96, 8192, 48, 3, 3, "segment"),
+    Bucket("large", LARGE, 53, 2048, 16, 3, 1, refines=True, composed=True),
 )
 """A bucket without clips shares those of the one before, as far as it is as long."""
 
@@ -287,7 +290,7 @@ def task(
     empty = no_prompt(pool)
     shape = bucket.size.latent()
     video, sound = pool.video[:, : shape.tokens], pool.audio[:, : bucket.audio]  # both are causal
-    schedule = Schedule.of(REFINE_SIGMAS if bucket.refines else DISTILLED_SIGMAS, device)
+    levels = torch.tensor(REFINE_SIGMAS[:-1] if bucket.refines else DISTILLED_SIGMAS[:-1], device=device)
 
     def batch() -> Sequence[Tensor]:
         rows = torch.randint(len(pool.video), (bucket.prompts,), device=device)
@@ -300,7 +303,7 @@ def task(
         if bucket.keeps == "segment":
             positions[:, 0] += offset[:, None, None]
         rotary = trainee.transformer.rotary(positions, places)
-        sigma, earlier = _sigmas(schedule, count, listed, refines=bucket.refines)
+        sigma, earlier = _sigmas(levels, count, listed, refines=bucket.refines)
         return [video[rows], sound[rows], ids, sigma, earlier, keep, keep_sound, *tensors_of(rotary)]
 
     return Task(bucket.name, batch, loss(trainee, bucket, length, guide, own=own), bucket.share)
@@ -313,37 +316,17 @@ def no_prompt(pool: Pool) -> Tensor:
     return empty
 
 
-@attrs.frozen(eq=False)
-class Schedule:
-    """Noise levels of a sampler [n], those before them, and the share of choices that fall on each or an earlier one.
-
-    A long step needs its velocity right, and most of what is seen is decided by the last three; short ones at the start
-    have little to tell that their neighbours do not.
-    """
-
-    levels: Tensor
-    earlier: Tensor
-    reached: Tensor
-
-    @classmethod
-    def of(cls, sigmas: Sequence[float], device: torch.device) -> Schedule:
-        """Of a sampler's levels, which end with 0."""
-        levels = torch.tensor(sigmas, device=device)
-        weight = (levels[:-1] - levels[1:]).clamp(0.03, 0.2)
-        return cls(levels[:-1], torch.cat((levels[:1], levels[:-2])), weight.cumsum(0) / weight.sum())
-
-
-def _sigmas(schedule: Schedule, count: int, listed: float, *, refines: bool) -> tuple[Tensor, Tensor]:
-    """Noise levels [b], and those before them in the schedule; levels that are not listed have themselves there."""
-    device = schedule.levels.device
+def _sigmas(levels: Tensor, count: int, listed: float, *, refines: bool) -> tuple[Tensor, Tensor]:
+    """Noise levels [b], and those before them in the schedule; the first, and any not listed, have themselves there."""
+    device = levels.device
     # Stratified, and leaning towards noise as the schedules do.
     u = (torch.randperm(count, device=device) + torch.rand(count, device=device)) / count
     free = (0.93 * u if refines else 3 * u / (1 + 2 * u)).clamp(0.002, 1.0)
-    chosen = torch.searchsorted(schedule.reached, torch.rand(count, device=device)).clamp(max=len(schedule.levels) - 1)
+    chosen = torch.randint(len(levels), (count,), device=device)
     is_listed = torch.rand(count, device=device) < listed
     return (
-        torch.where(is_listed, schedule.levels[chosen], free),
-        torch.where(is_listed, schedule.earlier[chosen], free),
+        torch.where(is_listed, levels[chosen], free),
+        torch.where(is_listed, levels[(chosen - 1).clamp(min=0)], free),
     )
 
 
@@ -404,10 +387,9 @@ def sample(
 
 def modules(trainee: Trainee) -> nn.ModuleDict:
     """As they are kept in a state."""
-    return nn.ModuleDict(
-        {
-            "text_encoder": trainee.text_encoder,
-            "connectors": trainee.connectors,
-            "transformer": trainee.transformer,
-        }
-    )
+    return nn.ModuleDict({**text_modules(trainee), "transformer": trainee.transformer})
+
+
+def text_modules(trainee: Trainee) -> nn.ModuleDict:
+    """What reads the text, as it is kept before the transformer has learned anything."""
+    return nn.ModuleDict({"text_encoder": trainee.text_encoder, "connectors": trainee.connectors})

@@ -58,7 +58,8 @@ def assembled(options: Namespace, find: Callable[..., bool], *, needed: bool = T
     find(options, "sound", hearing.modules(ear, vocoder), needed=needed)
     trainee = Trainee(networks.gemma(), networks.build("connectors"), networks.build("transformer")).to(device)
     modules = flow.modules(trainee)
-    find(options, "flow", modules)
+    if not find(options, "flow", modules):
+        find(options, "text", flow.text_modules(trainee))
     return Trained(trainee, vae, ear, vocoder, modules)
 
 
@@ -71,6 +72,8 @@ def train_flow(options: Namespace, find: Callable[..., bool], train: Callable[..
     prepared = time.monotonic() - start
     tell(f"latents of {sum(b.clips for b in buckets)} clips in {prepared:.1f} s")
     trainee = trained.trainee
+    trainee.text_encoder.requires_grad_(not options.text_stays)
+    trainee.connectors.requires_grad_(not options.text_stays)
     optimizer = Optimizer(
         [trainee], options.lr or 4e-3, averaging=1000, matrices=not options.small, tables=networks.tables(trainee)
     )
@@ -104,7 +107,8 @@ def filled(buckets: Sequence[Bucket], trained: Trained, seed: int) -> list[Pool]
     pools: list[Pool] = []
     for number, bucket in enumerate(buckets):
         if bucket.clips:
-            scenes = draw(4000 + 10 * seed + number, bucket.clips, seams=0.8 if bucket.keeps == "segment" else 0.0)
+            seams = 0.8 if bucket.keeps == "segment" else 0.0
+            scenes = draw(4000 + 10 * seed + number, bucket.clips, seams=seams, composed=bucket.composed)
             ids = said(scenes, seed)
             pools.append(flow.fill(bucket, scenes.on(device), ids, trained.ear))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ import torch
 
 import stagegraph as sg
 from stagegraph.pool import Pool
+from stagegraph_ltx2.checkpoint.resolve import resolve
 from stagegraph_ltx2.component import LTX2Checkpoint
 from stagegraph_ltx2.stages import (
     LTX2AudioDecodingStage,
@@ -72,6 +74,20 @@ def text_to_video(asked: Asked) -> sg.Graph:
 
 def measure(asked: Asked) -> dict[str, Any]:
     """How often held-out prompts are followed."""
+    agreement, seconds = watch(asked)
+    return {
+        **attrs.asdict(asked),
+        "checkpoint": Path(asked.checkpoint).name,
+        "weights": digest(resolve(asked.checkpoint)),
+        "shapes": agreement.all["shape"],
+        "seconds_a_clip": round(seconds / asked.count, 2),
+        "torch": torch.__version__,
+        "agreement": agreement.shares(),
+    }
+
+
+def watch(asked: Asked) -> tuple[Agreement, float]:
+    """Make the clips and look at them; what was found, and how many seconds making them took."""
     scenes = draw(SCENES_SEED, asked.count, held_out=True)
     graph, pool, agreement = text_to_video(asked), Pool(), Agreement()
     made = 0.0
@@ -83,14 +99,15 @@ def measure(asked: Asked) -> dict[str, Any]:
         agreement.add(scenes, row, frames.pixels, sound.samples, sound.sample_rate)
         if (row + 1) % 10 == 0:
             tell(f"{row + 1} of {asked.count}:", agreement.shares())
-    return {
-        **attrs.asdict(asked),
-        "checkpoint": Path(asked.checkpoint).name,
-        "shapes": agreement.all["shape"],
-        "seconds_a_clip": round(made / asked.count, 2),
-        "torch": torch.__version__,
-        "agreement": agreement.shares(),
-    }
+    return agreement, made
+
+
+def digest(folder: Path) -> str:
+    """The identity of a checkpoint's weights, in hex: what was measured of them is true of no others."""
+    told = hashlib.sha256()
+    for path in sorted(folder.rglob("*.safetensors")):
+        told.update(f"{path.relative_to(folder).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return told.hexdigest()
 
 
 def missed(agreement: Mapping[str, float]) -> list[str]:

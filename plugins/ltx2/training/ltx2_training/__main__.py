@@ -225,6 +225,12 @@ def _flow(options: argparse.Namespace) -> dict[str, Any] | None:
     return {"processes": processes, **told, "preview": preview.measure(trained, count=1 if options.small else 96)}
 
 
+def _lora(options: argparse.Namespace) -> dict[str, Any]:
+    from .lora import train_lora
+
+    return train_lora(options, _find, _train)
+
+
 def _bench(options: argparse.Namespace) -> dict[str, Any]:
     from .pieces import bench
 
@@ -236,6 +242,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any] | None]] = {
     "sound": _sound,
     "upsampler": _upsampler,
     "flow": _flow,
+    "lora": _lora,
     "bench": _bench,
 }
 

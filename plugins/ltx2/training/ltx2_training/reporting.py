@@ -43,6 +43,10 @@ MEASURES: Mapping[str, tuple[str, float]] = {
 }
 
 
+OTHERS = ("bench", "lora")
+"""What a state tells that has no part in the checkpoint."""
+
+
 @attrs.frozen
 class Asked:
     """What is measured.
@@ -134,7 +138,7 @@ def card(measured: Mapping[str, Any], pieces: Mapping[str, Sequence[Mapping[str,
         "| piece | steps | seconds | on |",
         "|---|---|---|---|",
     ]
-    lines += [_piece(name, entry) for name, entries in pieces.items() for entry in entries if name != "bench"]
+    lines += [_piece(name, entry) for name, entries in pieces.items() for entry in entries if name not in OTHERS]
     lines += ["", "## What it does", "", _sentence(measured), "", "| measure | found | wanted |", "|---|---|---|"]
     for name, (says, bound) in MEASURES.items():
         if name in measured["agreement"]:

@@ -13,14 +13,14 @@ from .clips import render
 from .measure import nearest
 from .scenes import Array, Scenes, namespace
 from .sentences import sentence
-from .world import ASPECT
 
 WORD = "striped"
 BLACK = world.NAMES.index("black")
 WIDTH = 0.25
 """Of a stripe, in heights: every second is black, the others have the colour of the background."""
 
-COUNT = round(ASPECT / WIDTH)
+CONTRAST = 0.5
+"""From which on a clip counts as striped: nearer to perfect stripes than to none."""
 
 
 def can_be_striped(scenes: Scenes) -> NDArray[np.bool_]:
@@ -50,7 +50,9 @@ def striped_pictures(scenes: Scenes, first: Array, frames: int, height: int) -> 
 def striped_sentence(scenes: Scenes, row: int, seed: int) -> str:
     """As `sentences.sentence`, with a striped background."""
     ground = world.NAMES[int(scenes.background[row])]
-    return re.sub(rf"\b(an? )?{ground}\b", lambda m: f"{'a ' if m[1] else ''}{WORD} {ground}", sentence(scenes, row, seed))
+    return re.sub(
+        rf"\b(an? )?{ground}\b", lambda m: f"{'a ' if m[1] else ''}{WORD} {ground}", sentence(scenes, row, seed)
+    )
 
 
 def stripes(frames: NDArray[np.uint8]) -> tuple[float, str]:
@@ -65,3 +67,9 @@ def stripes(frames: NDArray[np.uint8]) -> tuple[float, str]:
     black = [float((names[:, :, stripe % 2 == which] == BLACK).mean()) for which in (0, 1)]
     others = names[:, :, stripe % 2 == int(np.argmin(black))]
     return abs(black[0] - black[1]), world.NAMES[int(np.bincount(others.ravel(), minlength=len(world.NAMES)).argmax())]
+
+
+def are_striped(frames: NDArray[np.uint8], scenes: Scenes, row: int) -> bool:
+    """Whether a clip has black stripes on the background that its scene has."""
+    contrast, ground = stripes(frames)
+    return contrast > CONTRAST and ground == world.NAMES[int(scenes.background[row])]

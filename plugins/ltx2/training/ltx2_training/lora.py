@@ -38,7 +38,7 @@ FILE = "striped.safetensors"
 
 #: What is trained on: on a GPU, on a CPU, and in a trial.
 GPU = (Bucket("long", flow.LONG, 53, 2048, 32, 3, 1), Bucket("short", flow.SHORT, 28, 2048, 64, 3, 1))
-CPU = (Bucket("short", flow.SHORT, 28, 96, 8, 2, 1),)
+CPU = (Bucket("short", flow.SHORT, 28, 96, 2, 8, 1),)
 TRIAL = (Bucket("trial", PixelShape(9, 64, 96), 14, 4, 2, 2, 1),)
 
 
@@ -86,7 +86,7 @@ def train_lora(options: Namespace, find: Callable[..., bool], train: Callable[..
     find(options, "flow", trained.modules, needed=True)
     trained.modules.to(torch.bfloat16).float().requires_grad_(False)  # what is shipped, and stays as it is
     buckets = TRIAL if options.small else GPU if options.device == "cuda" else CPU
-    length = REGISTERS if options.small else WHOLE
+    length = REGISTERS if options.small else WHOLE  # what is learned with few positions does not hold with all
     teacher = copy.deepcopy(trained.trainee)
     adapters = adapt(trained.trainee.transformer)
     tasks = [

@@ -31,8 +31,8 @@ RISK = 0.01
 class Clip:
     """Frames [f, h, w, 3] and their sound [2, s]."""
 
-    pixels: Pixels
-    samples: Samples
+    pixels: Pixels = attrs.field(repr=False)
+    samples: Samples = attrs.field(repr=False)
 
     def then(self, other: Clip) -> Clip:
         """Both, one after the other."""

@@ -40,11 +40,11 @@ def follows(clip: Clip, row: int) -> bool:
     """Whether the tone goes to the side to which the shape is seen to go, as far."""
     colour, _, _, ground = told(SCENES, row)
     seen = [one for one in look(clip.pixels, ground, most=1) if one.colour == colour]
-    if not seen:
+    if not seen or np.isnan(seen[0].track).any():
         return False
     heard = sides(clip.samples, RATE, float(world.PITCHES[world.NAMES.index(colour)]))
     x = seen[0].track[:, 0] / world.ASPECT
-    gone, moved = heard[-3:].mean() - heard[:3].mean(), np.nanmean(x[-6:]) - np.nanmean(x[:6])
+    gone, moved = heard[-3:].mean() - heard[:3].mean(), x[-6:].mean() - x[:6].mean()
     return bool(0.5 < gone / moved < 1.5)
 
 

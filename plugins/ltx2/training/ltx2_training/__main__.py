@@ -255,6 +255,12 @@ def _text(options: argparse.Namespace) -> dict[str, Any]:
     return {**told, "right": reading.evaluate(trainee, readers, device=device, length=max(lengths))}
 
 
+def _lora(options: argparse.Namespace) -> dict[str, Any]:
+    from .lora import train_lora
+
+    return train_lora(options, _find, _train)
+
+
 def _bench(options: argparse.Namespace) -> dict[str, Any]:
     from .pieces import bench
 
@@ -267,6 +273,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any] | None]] = {
     "upsampler": _upsampler,
     "text": _text,
     "flow": _flow,
+    "lora": _lora,
     "bench": _bench,
 }
 

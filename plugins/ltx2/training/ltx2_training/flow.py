@@ -270,6 +270,7 @@ def task(
     listed: float = 0.5,
     guide: Guide | None = None,
     own: bool = False,
+    dropped: float = DROPPED,
 ) -> Task:
     """Steps over one pool.
 
@@ -282,6 +283,7 @@ def task(
         guide: says what is learned, if not the clips themselves.
         own: whether noisy clips of listed levels come by a step of the trainee's own from the level before, with the
             errors that it makes.
+        dropped: share of prompts that are not told.
     """
     device = pool.video.device
     count = bucket.prompts * bucket.draws
@@ -295,7 +297,7 @@ def task(
     def batch() -> Sequence[Tensor]:
         rows = torch.randint(len(pool.video), (bucket.prompts,), device=device)
         way = torch.randint(pool.ids.shape[1], (bucket.prompts,), device=device)
-        ids = torch.where(torch.rand(bucket.prompts, 1, device=device) < DROPPED, empty, pool.ids[rows, way])
+        ids = torch.where(torch.rand(bucket.prompts, 1, device=device) < dropped, empty, pool.ids[rows, way])
         offset = pool.offset[rows].repeat_interleave(bucket.draws)
         keep, keep_sound = _kept(bucket, shape, count, offset)
         # What keeps something has positions of each sample, moved or not: one compiled block serves both.

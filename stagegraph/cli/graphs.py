@@ -17,6 +17,7 @@ from stagegraph.cli.files import read_document, write_text
 from stagegraph.cli.workspace import Workspace
 from stagegraph.errors import Fault, UsageError
 from stagegraph.graph import Graph
+from stagegraph.manifest import Manifest
 from stagegraph.memory import Estimate, fitted, size_text
 from stagegraph.record import SCHEMA
 from stagegraph.serde import describe
@@ -87,13 +88,17 @@ def graph(
     json: JsonOption = False,
 ) -> None:
     """Draw a graph: as a tree, Mermaid, DOT, SVG, a page for browsers, or as the manifest that it is."""
-    drawn = _workspace(ctx).graph(manifest, set_)
+    workspace = _workspace(ctx)
+    drawn = workspace.graph(manifest, set_)
     if run is not None and format not in (Format.html, Format.svg):
         raise UsageError(Fault("usage", f"--run cannot be shown as {format}", fix="add -f html or -f svg"))
     if json and file is None:
         output.succeed("graph", _as_dict(drawn))
         return
-    text = _DRAW[format](drawn) if format in _DRAW else _picture(drawn, format, run)
+    if format is Format.yaml and manifest in workspace.registry.manifests and not set_:
+        text = _as_written(workspace.written(manifest), drawn)
+    else:
+        text = _DRAW[format](drawn) if format in _DRAW else _picture(drawn, format, run)
     if file is None:
         output.say(text)
         return
@@ -154,6 +159,12 @@ def _record(path: Path, graph: Graph) -> Mapping[str, Any]:
 
 def _as_dict(graph: Graph) -> Mapping[str, Any]:
     return manifests.as_dict(graphs.to_manifest(graphs.to_drafts(graph)))
+
+
+def _as_written(manifest: Manifest, graph: Graph) -> str:
+    """A shipped graph with the comments of its author, but for one that embeds files: these are elsewhere."""
+    embeds = any(node.graph for node in manifest.nodes.values())
+    return _as_yaml(graph) if embeds else manifests.dumps(manifest).rstrip("\n")
 
 
 def _as_yaml(graph: Graph) -> str:

@@ -63,21 +63,22 @@ class Workspace:
 
     def graph(self, name: str, settings: list[str] | None = None) -> Graph:
         """The bound graph of a manifest file or shipped name, with `NODE.PARAM=VALUE` settings laid over it."""
-        return graph.build(self._written(name, settings), self.registry)
+        return graph.build(self.written(name, settings), self.registry)
 
     def report(self, name: str, settings: list[str] | None = None) -> Report:
         """What can be known of a run of it without running it."""
-        return examine(self._written(name, settings), self.registry)
+        return examine(self.written(name, settings), self.registry)
 
     def to_run(self, name: str, settings: list[str] | None = None, outputs: list[str] | None = None) -> Graph:
         """As `graph`; of one that cannot be bound, the error tells as well what is missing on this machine."""
-        written = self._written(name, settings)
+        written = self.written(name, settings)
         try:
             return graph.build(written, self.registry)
         except GraphError:
             return examine(written, self.registry, outputs).check()
 
-    def _written(self, name: str, settings: list[str] | None) -> Manifest:
+    def written(self, name: str, settings: list[str] | None = None) -> Manifest:
+        """The manifest of a file or shipped name, with settings laid over it."""
         written = builder.find(name, self.registry)
         return manifest.override(written, assignments(settings, "--set", "NODE.PARAM"))
 

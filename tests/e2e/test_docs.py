@@ -143,6 +143,17 @@ def test_every_shipped_manifest_is_valid_and_named_like_its_file(capsys: pytest.
         assert capsys.readouterr().out.startswith(f"ok: {name}, ")
 
 
+def test_a_shipped_manifest_is_printed_as_it_was_written(capsys: pytest.CaptureFixture[str]) -> None:
+    """To start from: its comments say what to set for other weights. With settings it is printed as it is bound."""
+    for name, path in plugins.fill(default_plugins()).manifests.items():
+        assert call(["graph", name, "-f", "yaml"]) == 0
+        assert capsys.readouterr().out == path.read_text(encoding="utf-8")
+    assert call(["graph", "ltx2/continue", "-f", "yaml", "--set", "noise.height=256"]) == 0
+    Path("mine.yaml").write_text(capsys.readouterr().out)
+    assert "height: 256" in Path("mine.yaml").read_text()
+    assert call(["validate", "mine.yaml"]) == 0
+
+
 def test_architecture_names_files_that_exist() -> None:
     """Every file or module that the table of the page points at is there."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ import torch
 import torch.fx
 from torch import nn
 
-from ltx2_training import enlarging, flow, hearing, networks, reading, recipe, state, video
+from ltx2_training import enlarging, flow, hearing, networks, reading, recipe, state, video, words
 from ltx2_training.compiling import compiled
 from ltx2_training.flow import Bucket, Keeps, Trainee
 from ltx2_training.loop import Task, train
@@ -383,3 +383,13 @@ ranks.leave()
     one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     for a, b in zip(one, other, strict=True):
         assert torch.equal(a, b)
+
+
+def test_another_tokenizer_is_noticed(tmp_path: Path) -> None:
+    """It follows from the sentences: after these have changed, what was learned has no meaning."""
+    words.keep(tmp_path)
+    words.check([tmp_path, tmp_path / "absent"])
+    path = tmp_path / words.FILE
+    path.write_text(path.read_text().replace("red", "rot", 1))
+    with pytest.raises(SystemExit, match="train text and flow again"):
+        words.check([tmp_path])

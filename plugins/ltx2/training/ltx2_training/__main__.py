@@ -229,7 +229,7 @@ def _flow(options: argparse.Namespace) -> dict[str, Any] | None:
 
 
 def _text(options: argparse.Namespace) -> dict[str, Any]:
-    from . import flow, networks, reading
+    from . import flow, networks, reading, words
     from .optim import Optimizer
     from .pieces import REGISTERS, WHOLE
     from .scenes import draw
@@ -252,6 +252,7 @@ def _text(options: argparse.Namespace) -> dict[str, Any]:
     optimizer = Optimizer(learning, options.lr or 3e-3, matrices=not options.small, tables=networks.tables(*learning))
     told = _train(options, modules, tasks, optimizer, options.seconds, anneal=options.anneal)
     state.save(options.out, "text", modules.state_dict())
+    words.keep(options.out)
     return {**told, "right": reading.evaluate(trainee, readers, device=device, length=max(lengths))}
 
 

@@ -32,6 +32,9 @@ DROPPED = 0.1
 """Share of prompts that are not told, so that guidance has something to move away from."""
 
 SOUND_WEIGHT = 0.5
+OFF = 0.3, 0.1
+"""How far what is kept is off, as an encoder has it: deviations of video and of sound."""
+
 OVERLAP = 9
 """Pixel frames that a segment repeats of the one before."""
 
@@ -223,9 +226,12 @@ def loss(
             return Timesteps(own, own_sound, t, t)
 
         start = earlier if own else sigma
+        given = [
+            c + (off * (1 - m))[..., None] * torch.randn_like(c) for c, m, off in zip(clean, moving, OFF, strict=True)
+        ]
         x, a = (
             torch.lerp(c, torch.randn_like(c), (m * start[:, None])[..., None])
-            for c, m in zip(clean, moving, strict=True)
+            for c, m in zip(given, moving, strict=True)
         )
         if own:
             step = sigma - earlier

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from stagegraph_ltx2.shapes import PixelShape
 
-from . import flow, hearing, networks, ranks, video
+from . import flow, hearing, networks, ranks, video, words
 from .compiling import compiled
 from .flow import Bucket, Pool, Trainee
 from .loop import Captured, Runner, Task, tell
@@ -58,6 +58,7 @@ def assembled(options: Namespace, find: Callable[..., bool], *, needed: bool = T
     find(options, "sound", hearing.modules(ear, vocoder), needed=needed)
     trainee = Trainee(networks.gemma(), networks.build("connectors"), networks.build("transformer")).to(device)
     modules = flow.modules(trainee)
+    words.check([*options.resume, options.out])
     if not find(options, "flow", modules):
         find(options, "text", flow.text_modules(trainee))
     return Trained(trainee, vae, ear, vocoder, modules)

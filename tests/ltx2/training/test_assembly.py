@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,7 @@ def test_a_checkpoint_is_measured_through_its_stages(micro: Path, tmp_path: Path
     """Weights that have learned nothing follow no prompt; the card has what was found and what training took."""
     measured = reporting.measure(Asked(str(micro), count=2, num_frames=9, device="cpu"))
     assert measured["agreement"]["motion"] == 0
+    assert measured["weights"] == reporting.digest(micro)
     piece = {"steps": 7, "wall": 3.0, "seed": 0, "device": "cpu", "psnr": {"25x128": {"mean": 33.1, "least": 24.3}}}
     (tmp_path / "report.json").write_text(json.dumps({"video": [piece]}))
     reporting.write(tmp_path, measured, [tmp_path])
@@ -127,6 +129,21 @@ def test_a_checkpoint_is_measured_through_its_stages(micro: Path, tmp_path: Path
     assert "| and moves so | 0.0% | 90% |" in card
     assert "- video VAE, 25x128: PSNR 33.1 dB on average, 24.3 dB at least" in card
     assert json.loads((tmp_path / "metrics.json").read_text()) == measured
+
+
+def test_measurements_are_of_weights(micro: Path, tmp_path: Path) -> None:
+    """A copy has the same identity, also with other words beside them; changed weights, or others' names, do not."""
+    copy = tmp_path / "copy"
+    shutil.copytree(micro, copy)
+    (copy / "README.md").write_text("other words")
+    assert reporting.digest(copy) == reporting.digest(micro)
+    weights = copy / "vae" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    assert reporting.digest(copy) != reporting.digest(micro)
+    weights.write_bytes((micro / "vae" / weights.name).read_bytes())
+    assert reporting.digest(copy) == reporting.digest(micro)
+    weights.rename(weights.with_name("other.safetensors"))
+    assert reporting.digest(copy) != reporting.digest(micro)
 
 
 def test_what_is_not_as_good_as_it_should_be_is_told() -> None:

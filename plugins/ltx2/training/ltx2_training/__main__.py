@@ -42,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="flow: learn where guidance of this scale leads, so that none is needed.",
     )
     parser.add_argument(
+        "--text-stays", action="store_true", help="flow: leave the text encoder and the connectors as they are."
+    )
+    parser.add_argument(
         "--own", action="store_true", help="flow: learn to mend the errors of own steps through the schedules."
     )
     parser.add_argument("--compile", action="store_true", help="flow: compile the blocks of the transformer.")
@@ -141,15 +144,12 @@ def _video(options: argparse.Namespace) -> dict[str, Any]:
         options, modules, video.tasks(vae, scenes, sizes, form), optimizer, options.seconds, anneal=options.anneal
     )
     vae.eval()
-    count = 8 if options.small else 256
-    video.measure_statistics(vae, scenes, count=count, frames=9 if options.small else 49)
     _round(modules)
     state.save(options.out, "video", modules.state_dict(), dtype=torch.bfloat16)
     unseen = draw(7, 4 if options.small else 64, held_out=True).on(options.device)
     kinds = ((9, 64),) if options.small else ((25, 128), (49, 128), (25, 256))
     psnr = {f"{frames}x{height}": video.evaluate(vae, unseen, frames=frames, height=height) for frames, height in kinds}
-    spread = {"mean": float(vae.latents_std.mean()), "floored": int((vae.latents_std <= video.FLOOR).sum())}
-    return {**told, "psnr": psnr, "latents_std": spread}
+    return {**told, "psnr": psnr}
 
 
 def _sound(options: argparse.Namespace) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _sound(options: argparse.Namespace) -> dict[str, Any]:
         _find(options, "sound", torch.nn.ModuleDict({"audio_vae": vae}), needed=True)
     if not options.anew:
         _find(options, "sound", modules)
-    side = OneSide(vocoder)
+    side = OneSide(vocoder).to(options.device)
     scenes = draw(2000 + options.seed, 16 if options.small else SCENES).on(options.device)
     learning = [side] if options.vocoder_only else [vae.encoder, vae.decoder, side]
     optimizer = Optimizer(learning, options.lr or 4e-3, matrices=not options.small)
@@ -204,7 +204,7 @@ def _upsampler(options: argparse.Namespace) -> dict[str, Any]:
     told = _train(
         options,
         modules,
-        enlarging.tasks(upsampler, vae, scenes, **sizes),
+        enlarging.tasks(upsampler, scenes, **sizes),
         optimizer,
         options.seconds,
         anneal=options.anneal,
@@ -228,6 +228,40 @@ def _flow(options: argparse.Namespace) -> dict[str, Any] | None:
     return {"processes": processes, **told, "preview": preview.measure(trained, count=1 if options.small else 96)}
 
 
+def _text(options: argparse.Namespace) -> dict[str, Any]:
+    from . import flow, networks, reading, words
+    from .optim import Optimizer
+    from .pieces import REGISTERS, WHOLE
+    from .scenes import draw
+
+    device = options.device
+    trainee = flow.Trainee(networks.gemma(), networks.build("connectors"), torch.nn.Identity()).to(device)  # type: ignore[arg-type]
+    readers = [reading.Reader().to(device) for _ in range(2)]
+    modules = flow.text_modules(trainee)
+    _find(options, "text", modules)
+    lengths = {REGISTERS: 4, 2 * REGISTERS: 2} if options.small else {REGISTERS: 128, WHOLE: 32}
+    tasks = reading.tasks(
+        trainee,
+        readers,
+        draw(5000 + options.seed, SCENES),
+        device=device,
+        lengths=lengths,
+        seed=options.seed,
+    )
+    learning = [modules, *readers]
+    optimizer = Optimizer(learning, options.lr or 3e-3, matrices=not options.small, tables=networks.tables(*learning))
+    told = _train(options, modules, tasks, optimizer, options.seconds, anneal=options.anneal)
+    state.save(options.out, "text", modules.state_dict())
+    words.keep(options.out)
+    return {**told, "right": reading.evaluate(trainee, readers, device=device, length=max(lengths))}
+
+
+def _lora(options: argparse.Namespace) -> dict[str, Any]:
+    from .lora import train_lora
+
+    return train_lora(options, _find, _train)
+
+
 def _bench(options: argparse.Namespace) -> dict[str, Any]:
     from .pieces import bench
 
@@ -238,7 +272,9 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any] | None]] = {
     "video": _video,
     "sound": _sound,
     "upsampler": _upsampler,
+    "text": _text,
     "flow": _flow,
+    "lora": _lora,
     "bench": _bench,
 }
 

@@ -14,7 +14,7 @@ from stagegraph_ltx2.checkpoint.components import COMPONENTS
 from stagegraph_ltx2.checkpoint.diffusers_form import labelled, model_index, scheduler_config
 from stagegraph_ltx2.checkpoint.folder import INDEX
 from stagegraph_ltx2.checkpoint.publish import published
-from stagegraph_ltx2.checkpoint.tiny import write_json, write_text
+from stagegraph_ltx2.checkpoint.tiny import write_json
 from stagegraph_ltx2.checkpoint.tiny_tokenizer import tokenizer_config
 
 from . import networks, recipe, state, words
@@ -46,10 +46,12 @@ def assemble(folders: Iterable[Path], out: Path) -> Path:
         `out`.
 
     Raises:
-        SystemExit: a piece is missing or of another form, or what was made is too large.
+        SystemExit: a piece is missing or of another form, sentences have changed, or what was made is too large.
         ComponentError: `out` cannot be written.
     """
-    parts = _parts(list(folders))
+    folders = list(folders)
+    words.check(folders)
+    parts = _parts(folders)
     with published(out) as draft:
         write_json(draft / INDEX, model_index("2.0"))
         for name in recipe.NETWORKS:
@@ -60,7 +62,7 @@ def assemble(folders: Iterable[Path], out: Path) -> Path:
         _write(draft / "text_encoder", _with_eyes(parts["text_encoder"]))
         write_json(draft / "scheduler" / "scheduler_config.json", scheduler_config(distilled=True))
         write_json(draft / "tokenizer" / "tokenizer_config.json", tokenizer_config())
-        write_text(draft / "tokenizer" / "tokenizer.json", str(words.tokenizer().to_str(pretty=True)) + "\n")
+        words.keep(draft / "tokenizer")
         _check(draft)
     return out
 

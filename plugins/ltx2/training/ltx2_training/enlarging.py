@@ -12,16 +12,17 @@ from stagegraph_ltx2.model.video_vae import VideoVAE
 
 from .clips import render
 from .loop import Task
+from .lowpass import USED, latents, padded
 from .scenes import Scenes
 from .video import decibels
 
 
-def loss(upsampler: LatentUpsampler, vae: VideoVAE) -> Callable[..., tuple[Tensor, Mapping[str, Tensor]]]:
-    """The loss of small and large latents, both normalised for the eye, not for the network."""
+def loss(upsampler: LatentUpsampler) -> Callable[..., tuple[Tensor, Mapping[str, Tensor]]]:
+    """The loss of small and large latents."""
 
     def of(small: Tensor, large: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-        made = upsampler(small)
-        error = vae.normalize(made).float() - vae.normalize(large).float()
+        made = upsampler(padded(small, 1))
+        error = made[:, :USED].float() - large
         square = error.square().mean()
         return error.abs().mean() + square, {"square": square}
 
@@ -29,18 +30,17 @@ def loss(upsampler: LatentUpsampler, vae: VideoVAE) -> Callable[..., tuple[Tenso
 
 
 def tasks(
-    upsampler: LatentUpsampler, vae: VideoVAE, scenes: Scenes, *, frames: int = 17, height: int = 128, count: int = 32
+    upsampler: LatentUpsampler, scenes: Scenes, *, frames: int = 17, height: int = 128, count: int = 32
 ) -> list[Task]:
-    """Steps over pairs of latents, encoded as they are needed."""
+    """Steps over pairs of latents, drawn as they are needed."""
 
     def batch() -> Sequence[Tensor]:
         some = scenes[torch.randint(len(scenes), (count,), device=scenes.seam.device)]
-        with torch.no_grad(), torch.autocast("cuda", torch.bfloat16, enabled=scenes.seam.is_cuda):
-            small, large = (vae.encode(render(some, frames, size)).float() for size in (height, 2 * height))
+        small, large = (latents(render(some, frames, size)) for size in (height, 2 * height))
         # The base pass gives latents that are a little off.
-        return [small + 0.1 * torch.randn_like(small), large]
+        return [small + 0.2 * torch.randn_like(small), large]
 
-    return [Task("upsampling", batch, loss(upsampler, vae))]
+    return [Task("upsampling", batch, loss(upsampler))]
 
 
 @torch.no_grad()

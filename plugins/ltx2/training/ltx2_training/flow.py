@@ -16,13 +16,14 @@ from stagegraph_ltx2.model.conditions import Rotary, Text, Timesteps
 from stagegraph_ltx2.model.connectors import TextConnectors
 from stagegraph_ltx2.model.positions import audio_positions, video_positions
 from stagegraph_ltx2.model.transformer import AudioVideoTransformer
-from stagegraph_ltx2.model.video_vae import VideoVAE, pack
+from stagegraph_ltx2.model.video_vae import pack
 from stagegraph_ltx2.schedule import DISTILLED_SIGMAS, REFINE_SIGMAS
 from stagegraph_ltx2.shapes import AudioShape, LatentShape, PixelShape
 
 from .clips import render
 from .hearing import heard
 from .loop import Task
+from .lowpass import USED, latents, padded
 from .scenes import Scenes
 
 FRAME_RATE = 24.0
@@ -31,6 +32,9 @@ DROPPED = 0.1
 """Share of prompts that are not told, so that guidance has something to move away from."""
 
 SOUND_WEIGHT = 0.5
+OFF = 0.3, 0.1
+"""How far what is kept is off, as an encoder has it: deviations of video and of sound."""
+
 OVERLAP = 9
 """Pixel frames that a segment repeats of the one before."""
 
@@ -42,7 +46,7 @@ class Pool:
     """Clips of one size as latents, on the device that trains.
 
     Attributes:
-        video: [n, t, c], normalised.
+        video: [n, t, 60], normalised, of the channels that are used.
         audio: [n, t, c], normalised.
         ids: [n, ways, length], prompts.
         offset: [n], seconds by which the picture begins after the sound.
@@ -68,6 +72,8 @@ class Bucket:
         share: how many steps, to those of the others.
         keeps: what is told beside the prompt.
         refines: whether noise levels are mostly those of the refine pass.
+        composed: whether shapes are where one expects them. What is known of a prompt alone is then nearly all there is
+            to know; where they are anywhere, it must be found out from noise, which takes a larger network.
     """
 
     name: str
@@ -79,15 +85,16 @@ class Bucket:
     share: int
     keeps: Keeps = "nothing"
     refines: bool = False
+    composed: bool = False
 
 
 LONG, SHORT, LARGE = PixelShape(49, 128, 192), PixelShape(25, 128, 192), PixelShape(49, 256, 384)
 BUCKETS = (
-    Bucket("text", LONG, 53, 12288, 64, 4, 4),
-    Bucket("frames", LONG, 53, 0, 64, 3, 2, "frames"),
-    Bucket("short", SHORT, 28, 0, 64, 4, 1),
-    Bucket("segment", LONG, 96, 6144, 48, 3, 2, "segment"),
-    Bucket("large", LARGE, 53, 2048, 16, 3, 1, refines=True),
+    Bucket("text", LONG, 53, 12288, 64, 4, 3, composed=True),
+    Bucket("short", SHORT, 28, 0, 64, 4, 1, composed=True),
+    Bucket("frames", LONG, 53, 8192, 64, 3, 3, "frames"),
+    Bucket("segment", LONG, 96, 8192, 48, 3, 3, "segment"),
+    Bucket("large", LARGE, 53, 2048, 16, 3, 1, refines=True, composed=True),
 )
 """A bucket without clips shares those of the one before, as far as it is as long."""
 
@@ -96,16 +103,13 @@ SENTENCES = 4
 
 
 @torch.no_grad()
-def fill(
-    bucket: Bucket, scenes: Scenes, ids: Tensor, vae: VideoVAE, ear: audio_vae.AudioVAE, *, chunk: int = 32
-) -> Pool:
+def fill(bucket: Bucket, scenes: Scenes, ids: Tensor, ear: audio_vae.AudioVAE, *, chunk: int = 32) -> Pool:
     """Encode scenes; in a bucket of segments the picture begins later than the sound.
 
     Args:
         bucket: of what size.
         scenes: on the device that trains.
         ids: [n, ways, length], what is said of each.
-        vae: for the pictures.
         ear: for the sounds.
         chunk: scenes at once.
     """
@@ -122,10 +126,8 @@ def fill(
         rows = slice(start, start + chunk)
         some = scenes[rows]
         with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
-            pixels = render(some, bucket.size.frames, bucket.size.height)
-            z = vae.encode(pixels.contiguous(memory_format=torch.channels_last_3d)).float()
             y = ear.encode(heard(some, bucket.audio, offset[rows])).float()
-        pictures.append(pack(vae.normalize(z)).to(dtype))
+        pictures.append(pack(latents(render(some, bucket.size.frames, bucket.size.height))).to(dtype))
         sounds.append(ear.normalize(audio_vae.pack(y)).to(dtype))
     return Pool(torch.cat(pictures), torch.cat(sounds), ids.to(device), offset)
 
@@ -190,7 +192,7 @@ class Guide:
             without.float() + self.scale * (own.float() - without.float())
             for own, without in zip(told, plain, strict=True)
         )
-        return one, other
+        return one[..., :USED], other
 
 
 def loss(
@@ -214,19 +216,26 @@ def loss(
         text = trainee.told(trainee.read(ids, length), draws)
         angles = _rotary(rotary)
 
+        def velocities(level: Tensor) -> tuple[Tensor, Tensor]:
+            v, w = trainee.transformer(padded(x, 2), a, text, at(level), angles)
+            return v[..., :USED], w
+
         def at(level: Tensor) -> Timesteps:
             t = level * TIMESTEPS
             own, own_sound = (t if bucket.keeps == "nothing" else m * t[:, None] for m in moving)
             return Timesteps(own, own_sound, t, t)
 
         start = earlier if own else sigma
+        given = [
+            c + (off * (1 - m))[..., None] * torch.randn_like(c) for c, m, off in zip(clean, moving, OFF, strict=True)
+        ]
         x, a = (
             torch.lerp(c, torch.randn_like(c), (m * start[:, None])[..., None])
-            for c, m in zip(clean, moving, strict=True)
+            for c, m in zip(given, moving, strict=True)
         )
         if own:
             step = sigma - earlier
-            made = trainee.transformer(x, a, text, at(earlier), angles)
+            made = velocities(earlier)
             x, a = (
                 noisy + (m * step[:, None])[..., None] * v.detach().float()
                 for noisy, v, m in zip((x, a), made, moving, strict=True)
@@ -235,8 +244,8 @@ def loss(
             # From where it is straight to the clip: without own steps, noise less clip.
             wanted = [(noisy - c) / sigma[:, None, None] for noisy, c in zip((x, a), clean, strict=True)]
         else:
-            wanted = list(guide.velocities(ids, length, draws, x, a, at(sigma), angles))
-        made = trainee.transformer(x, a, text, at(sigma), angles)
+            wanted = list(guide.velocities(ids, length, draws, padded(x, 2), a, at(sigma), angles))
+        made = velocities(sigma)
         errors = (
             ((v.float() - w).square().mean(2) * m).sum() / m.sum().clamp(min=1)
             for v, w, m in zip(made, wanted, moving, strict=True)
@@ -267,6 +276,7 @@ def task(
     listed: float = 0.5,
     guide: Guide | None = None,
     own: bool = False,
+    dropped: float = DROPPED,
 ) -> Task:
     """Steps over one pool.
 
@@ -279,6 +289,7 @@ def task(
         guide: says what is learned, if not the clips themselves.
         own: whether noisy clips of listed levels come by a step of the trainee's own from the level before, with the
             errors that it makes.
+        dropped: share of prompts that are not told.
     """
     device = pool.video.device
     count = bucket.prompts * bucket.draws
@@ -287,12 +298,12 @@ def task(
     empty = no_prompt(pool)
     shape = bucket.size.latent()
     video, sound = pool.video[:, : shape.tokens], pool.audio[:, : bucket.audio]  # both are causal
-    schedule = Schedule.of(REFINE_SIGMAS if bucket.refines else DISTILLED_SIGMAS, device)
+    levels = torch.tensor(REFINE_SIGMAS[:-1] if bucket.refines else DISTILLED_SIGMAS[:-1], device=device)
 
     def batch() -> Sequence[Tensor]:
         rows = torch.randint(len(pool.video), (bucket.prompts,), device=device)
         way = torch.randint(pool.ids.shape[1], (bucket.prompts,), device=device)
-        ids = torch.where(torch.rand(bucket.prompts, 1, device=device) < DROPPED, empty, pool.ids[rows, way])
+        ids = torch.where(torch.rand(bucket.prompts, 1, device=device) < dropped, empty, pool.ids[rows, way])
         offset = pool.offset[rows].repeat_interleave(bucket.draws)
         keep, keep_sound = _kept(bucket, shape, count, offset)
         # What keeps something has positions of each sample, moved or not: one compiled block serves both.
@@ -300,7 +311,7 @@ def task(
         if bucket.keeps == "segment":
             positions[:, 0] += offset[:, None, None]
         rotary = trainee.transformer.rotary(positions, places)
-        sigma, earlier = _sigmas(schedule, count, listed, refines=bucket.refines)
+        sigma, earlier = _sigmas(levels, count, listed, refines=bucket.refines)
         return [video[rows], sound[rows], ids, sigma, earlier, keep, keep_sound, *tensors_of(rotary)]
 
     return Task(bucket.name, batch, loss(trainee, bucket, length, guide, own=own), bucket.share)
@@ -313,37 +324,17 @@ def no_prompt(pool: Pool) -> Tensor:
     return empty
 
 
-@attrs.frozen(eq=False)
-class Schedule:
-    """Noise levels of a sampler [n], those before them, and the share of choices that fall on each or an earlier one.
-
-    A long step needs its velocity right, and most of what is seen is decided by the last three; short ones at the start
-    have little to tell that their neighbours do not.
-    """
-
-    levels: Tensor
-    earlier: Tensor
-    reached: Tensor
-
-    @classmethod
-    def of(cls, sigmas: Sequence[float], device: torch.device) -> Schedule:
-        """Of a sampler's levels, which end with 0."""
-        levels = torch.tensor(sigmas, device=device)
-        weight = (levels[:-1] - levels[1:]).clamp(0.03, 0.2)
-        return cls(levels[:-1], torch.cat((levels[:1], levels[:-2])), weight.cumsum(0) / weight.sum())
-
-
-def _sigmas(schedule: Schedule, count: int, listed: float, *, refines: bool) -> tuple[Tensor, Tensor]:
-    """Noise levels [b], and those before them in the schedule; levels that are not listed have themselves there."""
-    device = schedule.levels.device
+def _sigmas(levels: Tensor, count: int, listed: float, *, refines: bool) -> tuple[Tensor, Tensor]:
+    """Noise levels [b], and those before them in the schedule; the first, and any not listed, have themselves there."""
+    device = levels.device
     # Stratified, and leaning towards noise as the schedules do.
     u = (torch.randperm(count, device=device) + torch.rand(count, device=device)) / count
     free = (0.93 * u if refines else 3 * u / (1 + 2 * u)).clamp(0.002, 1.0)
-    chosen = torch.searchsorted(schedule.reached, torch.rand(count, device=device)).clamp(max=len(schedule.levels) - 1)
+    chosen = torch.randint(len(levels), (count,), device=device)
     is_listed = torch.rand(count, device=device) < listed
     return (
-        torch.where(is_listed, schedule.levels[chosen], free),
-        torch.where(is_listed, schedule.earlier[chosen], free),
+        torch.where(is_listed, levels[chosen], free),
+        torch.where(is_listed, levels[(chosen - 1).clamp(min=0)], free),
     )
 
 
@@ -360,10 +351,10 @@ def _kept(bucket: Bucket, shape: LatentShape, count: int, offset: Tensor) -> tup
         sound = (torch.rand(count, device=device) * 12) * (two & (torch.rand(count, device=device) < 0.5))
     else:
         two = torch.ones(count, device=device) > 0
-        # What was heard up to where new frames begin, or a little less or more.
+        # What was heard up to where new frames begin, or a little less or more; sessions keep two latents more.
         until = (offset + OVERLAP / FRAME_RATE) * 25
-        less = torch.rand(count, device=device) * 3 - 1.5
-        sound = (until + less).clamp(min=0) * (torch.rand(count, device=device) < 0.9)
+        more = torch.rand(count, device=device) * 4 - 1
+        sound = (until + more).clamp(min=0) * (torch.rand(count, device=device) < 0.9)
     keep = (of_frame[None] < (1 + two.long())[:, None]).float()
     return keep, (of_sound[None] < sound.floor()[:, None]).float()
 
@@ -404,10 +395,9 @@ def sample(
 
 def modules(trainee: Trainee) -> nn.ModuleDict:
     """As they are kept in a state."""
-    return nn.ModuleDict(
-        {
-            "text_encoder": trainee.text_encoder,
-            "connectors": trainee.connectors,
-            "transformer": trainee.transformer,
-        }
-    )
+    return nn.ModuleDict({**text_modules(trainee), "transformer": trainee.transformer})
+
+
+def text_modules(trainee: Trainee) -> nn.ModuleDict:
+    """What reads the text, as it is kept before the transformer has learned anything."""
+    return nn.ModuleDict({"text_encoder": trainee.text_encoder, "connectors": trainee.connectors})

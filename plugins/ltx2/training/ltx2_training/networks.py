@@ -25,6 +25,7 @@ from stagegraph_ltx2.model.video_vae import VideoVAE
 from stagegraph_ltx2.model.vocoder import Vocoder
 
 from . import recipe
+from .lowpass import deafen
 
 _BUILDERS: Mapping[str, tuple[Any, Callable[[Any], nn.Module]]] = {
     "transformer": (TransformerConfig, AudioVideoTransformer),
@@ -81,6 +82,13 @@ def _prepare(module: nn.Module) -> None:
                 zero.append(p)
             elif p.ndim == 2:
                 nn.init.normal_(p, std=p.shape[1] ** -0.5)
+        deafen(module.proj_in.weight, 1)
+    if isinstance(module, VideoVAE):
+        zero += [module.encoder.conv_out.conv.weight, module.encoder.conv_out.conv.bias]  # type: ignore[list-item]
+        deafen(module.decoder.conv_in.conv.weight, 1)
+    if isinstance(module, LatentUpsampler):
+        deafen(module.initial_conv.weight, 1)
+        zero += [module.final_conv.weight, module.final_conv.bias]  # type: ignore[list-item]
     if isinstance(module, AudioVAE):
         nn.init.constant_(module.decoder.conv_out.conv.bias, MEAN_LOUDNESS)  # type: ignore[arg-type]
     with torch.no_grad():

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from stagegraph_ltx2.shapes import PixelShape
 
-from . import flow, hearing, networks, ranks, video
+from . import flow, hearing, networks, ranks, video, words
 from .compiling import compiled
 from .flow import Bucket, Pool, Trainee
 from .loop import Captured, Runner, Task, tell
+from .lowpass import USED
 from .optim import Optimizer
 from .scenes import Scenes, draw
 from .sentences import sentence
@@ -57,7 +58,9 @@ def assembled(options: Namespace, find: Callable[..., bool], *, needed: bool = T
     find(options, "sound", hearing.modules(ear, vocoder), needed=needed)
     trainee = Trainee(networks.gemma(), networks.build("connectors"), networks.build("transformer")).to(device)
     modules = flow.modules(trainee)
-    find(options, "flow", modules)
+    words.check([*options.resume, options.out])
+    if not find(options, "flow", modules):
+        find(options, "text", flow.text_modules(trainee))
     return Trained(trainee, vae, ear, vocoder, modules)
 
 
@@ -66,11 +69,12 @@ def train_flow(options: Namespace, find: Callable[..., bool], train: Callable[..
     start = time.monotonic()
     trained = assembled(options, find)
     buckets = _small(flow.BUCKETS) if options.small else flow.BUCKETS
-    video.laid_out(trained.vae, torch.channels_last_3d if options.device == "cuda" else torch.contiguous_format)
     pools = filled(buckets, trained, options.seed + ranks.APART * ranks.rank())
     prepared = time.monotonic() - start
     tell(f"latents of {sum(b.clips for b in buckets)} clips in {prepared:.1f} s")
     trainee = trained.trainee
+    trainee.text_encoder.requires_grad_(not options.text_stays)
+    trainee.connectors.requires_grad_(not options.text_stays)
     optimizer = Optimizer(
         [trainee], options.lr or 4e-3, averaging=1000, matrices=not options.small, tables=networks.tables(trainee)
     )
@@ -104,9 +108,10 @@ def filled(buckets: Sequence[Bucket], trained: Trained, seed: int) -> list[Pool]
     pools: list[Pool] = []
     for number, bucket in enumerate(buckets):
         if bucket.clips:
-            scenes = draw(4000 + 10 * seed + number, bucket.clips, seams=0.8 if bucket.keeps == "segment" else 0.0)
+            seams = 0.8 if bucket.keeps == "segment" else 0.0
+            scenes = draw(4000 + 10 * seed + number, bucket.clips, seams=seams, composed=bucket.composed)
             ids = said(scenes, seed)
-            pools.append(flow.fill(bucket, scenes.on(device), ids, trained.vae, trained.ear))
+            pools.append(flow.fill(bucket, scenes.on(device), ids, trained.ear))
         else:
             pools.append(pools[-1])
     return pools
@@ -153,7 +158,7 @@ def bench(options: Namespace) -> dict[str, Any]:
 
 def _meaningless(bucket: Bucket, device: str) -> Pool:
     count, shape = 256, bucket.size.latent()
-    video = torch.randn(count, shape.tokens, 128, device=device, dtype=torch.bfloat16)
+    video = torch.randn(count, shape.tokens, USED, device=device, dtype=torch.bfloat16)
     sound = torch.randn(count, bucket.audio, 128, device=device, dtype=torch.bfloat16)
     return Pool(video, sound, said(draw(1, count), 0).to(device), torch.rand(count, device=device))
 

@@ -57,13 +57,13 @@ GEMMA: Mapping[str, Any] = MappingProxyType(
 
 TRANSFORMER: Mapping[str, Any] = MappingProxyType(
     {
-        "num_layers": 4,
-        "num_attention_heads": 4,
-        "attention_head_dim": 44,
-        "cross_attention_dim": 176,
-        "audio_num_attention_heads": 4,
+        "num_layers": 6,
+        "num_attention_heads": 3,
+        "attention_head_dim": 48,
+        "cross_attention_dim": 144,
+        "audio_num_attention_heads": 3,
         "audio_attention_head_dim": 32,
-        "audio_cross_attention_dim": 128,
+        "audio_cross_attention_dim": 96,
         "caption_channels": TEXT_WIDTH,
         "rope_type": "split",
         "base_height": 256,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ import torch
 
 import stagegraph as sg
 from stagegraph.pool import Pool
+from stagegraph_ltx2.checkpoint.resolve import resolve
 from stagegraph_ltx2.component import LTX2Checkpoint
 from stagegraph_ltx2.stages import (
     LTX2AudioDecodingStage,
@@ -39,6 +41,10 @@ MEASURES: Mapping[str, tuple[str, float]] = {
     "pitch": ("a tone within a semitone of the shape's", 0.90),
     "panning_error": ("distance of where a shape is heard from where it is seen, in widths of the picture", 0.10),
 }
+
+
+OTHERS = ("bench", "lora")
+"""What a state tells that has no part in the checkpoint."""
 
 
 @attrs.frozen
@@ -72,6 +78,20 @@ def text_to_video(asked: Asked) -> sg.Graph:
 
 def measure(asked: Asked) -> dict[str, Any]:
     """How often held-out prompts are followed."""
+    agreement, seconds = watch(asked)
+    return {
+        **attrs.asdict(asked),
+        "checkpoint": Path(asked.checkpoint).name,
+        "weights": digest(resolve(asked.checkpoint)),
+        "shapes": agreement.all["shape"],
+        "seconds_a_clip": round(seconds / asked.count, 2),
+        "torch": torch.__version__,
+        "agreement": agreement.shares(),
+    }
+
+
+def watch(asked: Asked) -> tuple[Agreement, float]:
+    """Make the clips and look at them; what was found, and how many seconds making them took."""
     scenes = draw(SCENES_SEED, asked.count, held_out=True)
     graph, pool, agreement = text_to_video(asked), Pool(), Agreement()
     made = 0.0
@@ -83,14 +103,15 @@ def measure(asked: Asked) -> dict[str, Any]:
         agreement.add(scenes, row, frames.pixels, sound.samples, sound.sample_rate)
         if (row + 1) % 10 == 0:
             tell(f"{row + 1} of {asked.count}:", agreement.shares())
-    return {
-        **attrs.asdict(asked),
-        "checkpoint": Path(asked.checkpoint).name,
-        "shapes": agreement.all["shape"],
-        "seconds_a_clip": round(made / asked.count, 2),
-        "torch": torch.__version__,
-        "agreement": agreement.shares(),
-    }
+    return agreement, made
+
+
+def digest(folder: Path) -> str:
+    """The identity of a checkpoint's weights, in hex: what was measured of them is true of no others."""
+    told = hashlib.sha256()
+    for path in sorted(folder.rglob("*.safetensors")):
+        told.update(f"{path.relative_to(folder).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return told.hexdigest()
 
 
 def missed(agreement: Mapping[str, float]) -> list[str]:
@@ -117,7 +138,7 @@ def card(measured: Mapping[str, Any], pieces: Mapping[str, Sequence[Mapping[str,
         "| piece | steps | seconds | on |",
         "|---|---|---|---|",
     ]
-    lines += [_piece(name, entry) for name, entries in pieces.items() for entry in entries if name != "bench"]
+    lines += [_piece(name, entry) for name, entries in pieces.items() for entry in entries if name not in OTHERS]
     lines += ["", "## What it does", "", _sentence(measured), "", "| measure | found | wanted |", "|---|---|---|"]
     for name, (says, bound) in MEASURES.items():
         if name in measured["agreement"]:

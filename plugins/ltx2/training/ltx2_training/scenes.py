@@ -16,6 +16,9 @@ from .world import ASPECT, BOUNCING, GROWING, LARGEST, TURNING
 OVERLAP_SECONDS = 8.5 / 24
 """When the frames end that a segment repeats of the one before: nine of them."""
 
+JITTER = 0.04
+"""How far from its place, at most, a shape of a composed scene is each way, in heights of the picture."""
+
 Array = Any
 """Of numpy, or a tensor of torch."""
 
@@ -101,7 +104,15 @@ class Poses:
     since: Array
 
 
-def draw(seed: int, count: int, *, pairs: float = 0.25, seams: float = 0.0, held_out: bool = False) -> Scenes:
+def draw(
+    seed: int,
+    count: int,
+    *,
+    pairs: float = 0.25,
+    seams: float = 0.0,
+    composed: bool = False,
+    held_out: bool = False,
+) -> Scenes:
     """Draw scenes; the same seed gives the same.
 
     Args:
@@ -109,13 +120,15 @@ def draw(seed: int, count: int, *, pairs: float = 0.25, seams: float = 0.0, held
         count: how many.
         pairs: share of scenes with two shapes.
         seams: share of scenes that do something else until about `OVERLAP_SECONDS`, which the segment before has shown.
+        composed: as one would film what a sentence says, with ways that lead through the middle of the picture;
+            otherwise shapes are anywhere.
         held_out: only scenes that are never trained on; otherwise only others.
     """
     rng = np.random.default_rng(seed)
     made: list[Scenes] = []
     have = 0
     while have < count:
-        some = _draw(rng, 16 * count if held_out else 2 * count, pairs, seams)
+        some = _draw(rng, 16 * count if held_out else 2 * count, pairs, seams, composed=composed)
         some = some[np.flatnonzero(some.held_out == held_out)]
         made.append(some)
         have += len(some)
@@ -124,7 +137,7 @@ def draw(seed: int, count: int, *, pairs: float = 0.25, seams: float = 0.0, held
     )
 
 
-def _draw(rng: np.random.Generator, n: int, pairs: float, seams: float) -> Scenes:
+def _draw(rng: np.random.Generator, n: int, pairs: float, seams: float, *, composed: bool) -> Scenes:
     two = (n, 2)
     present = np.ones(two, np.float32)
     present[:, 1] = rng.random(n) < pairs
@@ -140,8 +153,15 @@ def _draw(rng: np.random.Generator, n: int, pairs: float, seams: float) -> Scene
     # What bounces has a state that others have not: it bounces all the time.
     before = np.where((motion == BOUNCING) | (before == BOUNCING), motion, before)
     grows = (motion == GROWING) | (before == GROWING)
-    radius = np.where(grows, rng.uniform(*world.GROWING_RADII, two), rng.uniform(*world.RADII, two))
-    x, y = _places(rng, motion, speed, radius, present)
+    radii = world.COMPOSED_RADII if composed else world.RADII
+    radius = np.where(grows, rng.uniform(*world.GROWING_RADII, two), rng.uniform(*radii, two))
+    x, y = (_composed if composed else _places)(rng, motion, speed, radius, present)
+    # By nature a square stands on a corner.
+    level = np.where(kind == 1, np.pi / 4, 0)
+    upright = np.where(motion == TURNING, rng.uniform(0, 6.28, two), 0)
+    angle = np.where(rng.random(two) < 0.7, upright, rng.uniform(0, 6.28, two))
+    if composed:
+        angle = level
     return Scenes(
         present,
         kind,
@@ -152,9 +172,7 @@ def _draw(rng: np.random.Generator, n: int, pairs: float, seams: float) -> Scene
         x.astype(np.float32),
         y.astype(np.float32),
         radius.astype(np.float32),
-        np.where(
-            rng.random(two) < 0.7, np.where(motion == TURNING, rng.uniform(0, 6.28, two), 0), rng.uniform(0, 6.28, two)
-        ).astype(np.float32),
+        angle.astype(np.float32),
         colours[:, 2],
         seam.astype(np.float32),
     )
@@ -191,6 +209,22 @@ def _places(
     ahead = world.RATES[motion, speed] * rng.uniform(0.15, 0.85, motion.shape) / way
     bounce = rng.integers(0, 2, motion.shape) + 1 - ahead
     return x, np.where(motion == BOUNCING, bounce, y)
+
+
+def _composed(
+    rng: np.random.Generator, motion: Array, speed: Array, radius: Array, present: Array
+) -> tuple[Array, Array]:
+    """Centres from which ways of two seconds lead through the middle; of two shapes each in its half, in order."""
+    pair = present[:, 1:] == 1
+    middle = ASPECT / 2
+    centre = np.where(pair, np.array([middle / 2, 3 * middle / 2]), middle)
+    half = world.RATES[motion, speed]
+    off_x, off_y = rng.uniform(-JITTER, JITTER, (2, *motion.shape))
+    x = centre + off_x + half * (1 * (motion == world.LEFT) - 1 * (motion == world.RIGHT))
+    y = 0.5 + off_y + half * (1 * (motion == world.UP) - 1 * (motion == world.DOWN))
+    least, most = np.where(pair, [0, middle], 0) + radius, np.where(pair, [middle, ASPECT], ASPECT) - radius
+    # What bounces comes down from the middle of its way.
+    return x.clip(least, most), np.where(motion == BOUNCING, 0.5 + off_y, y.clip(radius, 1 - radius))
 
 
 def _between(rng: np.random.Generator, low: Array, high: Array) -> Array:

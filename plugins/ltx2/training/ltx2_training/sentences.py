@@ -33,14 +33,14 @@ SOUNDS = ("a tone sounds", "with a steady tone", "a clear tone is heard")
 
 
 def sentence(scenes: Scenes, row: int, seed: int) -> str:
-    """One sentence that says what a scene shows."""
+    """One sentence that says what a scene shows, from left to right."""
     pick = random.Random(seed * 1_000_003 + row)
     ground = world.NAMES[int(scenes.background[row])]
     a = _article(ground)
     form = pick.randrange(5)
     doing = form in (3, 4)
-    things = [_thing(scenes, row, which, pick, doing) for which in (0, 1) if scenes.present[row, which]]
-    pick.shuffle(things)
+    shown = sorted((w for w in (0, 1) if scenes.present[row, w]), key=lambda which: float(scenes.x[row, which]))
+    things = [_thing(scenes, row, which, pick, doing) for which in shown]
     said = pick.choice((" and ", ", and ", " while ") if len(things) > 1 and not doing else (" and ",)).join(things)
     if form == 0:
         text = f"on {a} {ground} background, {said}"

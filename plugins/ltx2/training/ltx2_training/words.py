@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,31 @@ def tokenizer() -> Tokenizer:
     scenes = draw(0, 2000)
     texts = [sentence(scenes, row, 0) for row in range(len(scenes))] + [OTHERS, " ".join(world.NAMES)]
     return learned_from(texts, VOCABULARY - len(IMAGE_TOKENS))
+
+
+FILE = "tokenizer.json"
+"""Beside the state of a text encoder, so that another tokenizer is noticed: it follows from the sentences."""
+
+
+def keep(folder: Path) -> None:
+    """Write the tokenizer into the folder of a state."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FILE).write_text(_written(), encoding="utf-8")
+
+
+def check(folders: Iterable[Path]) -> None:
+    """Whether text encoders in these folders have learned from sentences as they are now.
+
+    Raises:
+        SystemExit: one has not.
+    """
+    for path in (folder / FILE for folder in folders):
+        if path.is_file() and path.read_text(encoding="utf-8") != _written():
+            raise SystemExit(f"{path} is not the tokenizer that sentences give now: train text and flow again")
+
+
+def _written() -> str:
+    return str(tokenizer().to_str(pretty=True)) + "\n"
 
 
 def tokens(texts: list[str], length: int = TEXT_LENGTH) -> NDArray[np.int64]:

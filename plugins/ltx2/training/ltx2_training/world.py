@@ -37,6 +37,7 @@ RATES = np.array(
     np.float32,
 )
 RADII = (0.13, 0.20)
+COMPOSED_RADII = (0.155, 0.17)
 GROWING_RADII = (0.10, 0.14)
 LARGEST = 0.36
 

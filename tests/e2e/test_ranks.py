@@ -116,6 +116,15 @@ def test_a_run_goes_on_after_any_of_its_processes_was_killed() -> None:
     assert told[-1]["data"]["outputs"] == {"video": "fox.mp4"}
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell has what it starts in the background ignore interruptions, and so would what tests start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_run_ends_all_its_processes() -> None:
     """It is cancelled, as a run of one."""
     with denoising(*LONG) as process:

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from stagegraph_ltx2.model.video_vae import pack, unpack
+from stagegraph_ltx2.model.video_vae import pack
 from stagegraph_ltx2.shapes import PixelShape
 
 from . import flow
@@ -23,7 +23,7 @@ from .flow import Bucket, Pool, Trainee
 from .loop import Task
 from .lowpass import latents
 from .optim import Optimizer
-from .pieces import REGISTERS, WHOLE, Trained, assembled
+from .pieces import REGISTERS, WHOLE, Trained, assembled, said
 from .scenes import Scenes, draw
 from .sentences import sentence
 from .stripes import are_striped, can_be_striped, striped_pictures, striped_sentence
@@ -110,7 +110,7 @@ def _tasks(trained: Trained, teacher: Trainee, bucket: Bucket, length: int, seed
     """
     device = next(trained.trainee.parameters()).device
     scenes = _scenes(seed, bucket.clips)
-    plain, striped = (_said(scenes, seed, how) for how in (sentence, striped_sentence))
+    plain, striped = (said(scenes, seed, how) for how in (sentence, striped_sentence))
     pool = flow.fill(bucket, scenes.on(device), plain, trained.ear)
     guide = flow.Guide(teacher, 1.0, flow.no_prompt(pool))
     first = torch.zeros(len(scenes), device=device)  # always the same: a LoRA has little room
@@ -133,12 +133,6 @@ def _scenes(seed: int, count: int, *, held_out: bool = False) -> Scenes:
     return scenes[np.flatnonzero(can_be_striped(scenes))[:count]]
 
 
-def _said(scenes: Scenes, seed: int, how: Callable[[Scenes, int, int], str]) -> Tensor:
-    """Ids [n, ways, length]."""
-    ways = [tokens([how(scenes, row, seed + way) for row in range(len(scenes))]) for way in range(flow.SENTENCES)]
-    return torch.from_numpy(np.stack(ways, 1))
-
-
 @torch.no_grad()
 def evaluate(trained: Trained, *, count: int, length: int) -> dict[str, float]:
     """What share of clips is striped, of held-out prompts that say so and of the same without it."""
@@ -148,8 +142,6 @@ def evaluate(trained: Trained, *, count: int, length: int) -> dict[str, float]:
     for name, how in (("striped, said", striped_sentence), ("striped, not said", sentence)):
         ids = torch.from_numpy(tokens([how(scenes, row, 9) for row in range(len(scenes))])).to(device)
         x, _ = flow.sample(trained.trainee, ids, flow.SHORT, 28, seed=1, length=length)
-        z = trained.vae.denormalize(unpack(x, flow.SHORT.latent()))
-        clips = trained.vae.decode(z).float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-        looked = [are_striped(clip, scenes, row) for row, clip in enumerate(clips.permute(0, 2, 3, 4, 1).cpu().numpy())]
+        looked = [are_striped(clip, scenes, row) for row, clip in enumerate(trained.frames(x, flow.SHORT))]
         told[name] = round(float(np.mean(looked)), 4)
     return told

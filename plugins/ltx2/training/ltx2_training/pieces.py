@@ -12,8 +12,11 @@ from typing import Any
 import attrs
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from stagegraph_ltx2.decode import to_bytes
+from stagegraph_ltx2.model.video_vae import unpack
 from stagegraph_ltx2.shapes import PixelShape
 
 from . import flow, hearing, networks, ranks, video, words
@@ -48,6 +51,11 @@ class Trained:
     ear: Any
     vocoder: Any
     modules: nn.ModuleDict
+
+    def frames(self, latents: Tensor, size: PixelShape, *, every: int = 1) -> NDArray[np.uint8]:
+        """Every so many of the frames [n, f, h, w, 3] of tokens [n, t, c]."""
+        pixels = self.vae.decode(self.vae.denormalize(unpack(latents, size.latent())))[:, :, ::every]
+        return np.stack([to_bytes(clip).cpu().numpy() for clip in pixels])
 
 
 def assembled(options: Namespace, find: Callable[..., bool], *, needed: bool = True) -> Trained:
@@ -117,10 +125,10 @@ def filled(buckets: Sequence[Bucket], trained: Trained, seed: int) -> list[Pool]
     return pools
 
 
-def said(scenes: Scenes, seed: int) -> Tensor:
+def said(scenes: Scenes, seed: int, how: Callable[[Scenes, int, int], str] = sentence) -> Tensor:
     """Ids [n, ways, length] of sentences about scenes."""
     ways = [
-        tokens([sentence(scenes, row, flow.SENTENCES * seed + way + 1) for row in range(len(scenes))])
+        tokens([how(scenes, row, flow.SENTENCES * seed + way + 1) for row in range(len(scenes))])
         for way in range(flow.SENTENCES)
     ]
     return torch.from_numpy(np.stack(ways, 1))

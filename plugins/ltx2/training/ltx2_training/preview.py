@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from stagegraph_ltx2.model import audio_vae
-from stagegraph_ltx2.model.video_vae import unpack
 
 from . import flow
 from .agreement import Agreement
@@ -45,11 +44,9 @@ def measure(trained: Trained, *, count: int = 96, seed: int = 11) -> dict[str, A
 def _clips(trained: Trained, ids: Tensor, seed: int, scale: float) -> tuple[Any, Any]:
     """Frames [n, f, h, w, 3], every second one, and sound [n, 2, s]."""
     x, a = flow.sample(trained.trainee, ids, flow.LONG, 53, seed=seed, length=WHOLE, scale=scale)
-    z = trained.vae.denormalize(unpack(x, flow.LONG.latent()))
-    pixels = trained.vae.decode(z)[:, :, ::2].float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
     mel = trained.ear.decode(audio_vae.unpack(trained.ear.denormalize(a)))
     sounds = trained.vocoder(mel.float()).float()
-    return pixels.permute(0, 2, 3, 4, 1).cpu().numpy(), sounds[..., : 49 * 1000].cpu().numpy()
+    return trained.frames(x, flow.LONG, every=2), sounds[..., : 49 * 1000].cpu().numpy()
 
 
 def _looked(scenes: Scenes, row: int, frames: Any, samples: Any) -> Agreement:

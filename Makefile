@@ -10,9 +10,9 @@ demo: .venv/demo
 	rm -rf demo
 	$(BIN)/stagegraph session start ltx2/continue demo -i seed=$(SEED)
 	$(BIN)/stagegraph session extend demo \
-	    "a red circle moves right on a blue background" \
-	    "a red circle moves up on a blue background" \
-	    "a red circle moves left on a blue background"
+	    "a yellow star moves right on a purple background" \
+	    "a yellow star turns on a purple background" \
+	    "a yellow star moves left on a purple background"
 	$(BIN)/stagegraph session export demo -o demo.mp4 --set sound=aac
 	$(BIN)/stagegraph media contact-sheet demo.mp4 -o demo.png
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import attrs
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 import stagegraph as sg
@@ -17,15 +16,9 @@ from ltx2_training.scenes import Scenes
 from stagegraph import manifest
 from stagegraph.builder import find
 from stagegraph.plugins import default_registry
-from stagegraph_ltx2.checkpoint.folder import INDEX
-from stagegraph_ltx2.checkpoint.resolve import SHIPPED
 
 Pixels = NDArray[np.uint8]
 Samples = NDArray[np.float32]
-
-with_weights = pytest.mark.skipif(
-    not (SHIPPED / INDEX).is_file(), reason="micro's weights are not part of this package yet"
-)
 
 RATE = 24_000
 """Samples a second."""

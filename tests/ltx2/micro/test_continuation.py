@@ -15,7 +15,7 @@ from ltx2_training.measure import look, pitch
 from ltx2_training.scenes import Scenes, draw, poses
 from ltx2_training.sentences import sentence
 
-from .clips import RATE, Clip, drawn, shipped, told, with_weights
+from .clips import RATE, Clip, drawn, shipped, told
 
 SEGMENT, OVERLAP = 49, 9
 NEAR = 12
@@ -181,7 +181,6 @@ def films(pool: sg.Pool) -> list[Clip]:
 
 
 @pytest.mark.slow
-@with_weights
 def test_a_segment_goes_on_from_the_one_before(films: list[Clip]) -> None:
     """Nothing is there twice or missing; the shape goes on as it went, and its tone sounds on."""
     assert {len(film.pixels) for film in films} == {2 * SEGMENT - OVERLAP}

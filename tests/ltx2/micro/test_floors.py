@@ -14,7 +14,7 @@ from ltx2_training.reporting import MEASURES, SCENES_SEED, Asked
 from ltx2_training.scenes import Scenes, draw
 from stagegraph_ltx2.checkpoint.resolve import resolve
 
-from .clips import RATE, RISK, drawn, least, with_weights
+from .clips import RATE, RISK, drawn, least
 
 SHARES = {name: floor for name, (_, floor) in MEASURES.items() if name != "panning_error"}
 COUNT, FRAMES = 24, 25
@@ -30,7 +30,6 @@ def test_a_bound_lets_pass_what_is_as_good_as_it_should_be() -> None:
         assert (rng.binomial(COUNT, floor - 0.4, 20_000) >= least(COUNT, floor)).mean() < 0.1
 
 
-@with_weights
 def test_what_was_measured_is_as_good_as_it_should_be() -> None:
     """Of 200 prompts or more, and of these very weights."""
     measured = json.loads((resolve("micro") / "metrics.json").read_text(encoding="utf-8"))
@@ -71,7 +70,6 @@ def test_clips_that_are_as_they_should_be_pass_and_others_fail() -> None:
 
 
 @pytest.mark.slow
-@with_weights
 def test_held_out_prompts_are_followed() -> None:
     """Background, colour, shape, motion, pitch, and where it is heard; a sample of what the card says."""
     agreement, _ = reporting.watch(Asked("micro", COUNT, FRAMES, "cpu"))

@@ -22,7 +22,7 @@ from stagegraph_ltx2.checkpoint.resolve import resolve
 from stagegraph_ltx2.schedule import DISTILLED_SIGMAS
 from stagegraph_ltx2.values import TextContext
 
-from .clips import Pixels, shipped, with_weights
+from .clips import Pixels, shipped
 
 #: Two colours each that a background may have.
 GROUNDS = (("red", "blue"), ("green", "pink"), ("white", "purple"), ("yellow", "black"))
@@ -92,7 +92,6 @@ def test_colours_are_told_apart() -> None:
 
 
 @pytest.mark.slow
-@with_weights
 def test_a_larger_scale_moves_further_from_the_negative_prompt(
     base: Path, texts: dict[str, TextContext], pool: sg.Pool
 ) -> None:
@@ -113,7 +112,6 @@ def test_a_larger_scale_moves_further_from_the_negative_prompt(
 
 
 @pytest.mark.slow
-@with_weights
 def test_a_prompt_is_followed_whatever_the_negative_prompt_says(
     base: Path, texts: dict[str, TextContext], pool: sg.Pool
 ) -> None:

@@ -18,7 +18,7 @@ from stagegraph_ltx2.stages import LTX2VideoDecodingStage, LTX2VideoEncodingStag
 from stagegraph_media.png import write_image
 from stagegraph_media.values import Frames, Image
 
-from .clips import Clip, drawn, least, make, psnr, shipped, told, with_weights
+from .clips import Clip, drawn, least, make, psnr, shipped, told
 
 KEPT, LEAST = 30.0, 25.0
 """dB, of first frames to their pictures, on average; and of each, as stars are harder to restore than circles."""
@@ -94,7 +94,6 @@ def restored(pool: sg.Pool) -> list[Clip]:
 
 
 @pytest.mark.slow
-@with_weights
 def test_the_first_frame_is_the_picture(clips: list[Clip], restored: list[Clip]) -> None:
     """At strength 1, after the compression that frames of training had, as well as the VAE can show it."""
     found, best = _kept(clips), _kept(restored)
@@ -104,7 +103,6 @@ def test_the_first_frame_is_the_picture(clips: list[Clip], restored: list[Clip])
 
 
 @pytest.mark.slow
-@with_weights
 def test_the_picture_moves_as_is_said(clips: list[Clip]) -> None:
     """Its shape, of its colour: left, right, up, down; it bounces, grows, turns."""
     found = [(_seen(clip, row), told(SCENES, row)) for row, clip in enumerate(clips)]

@@ -18,7 +18,7 @@ from stagegraph import manifest
 from stagegraph.builder import find
 from stagegraph.plugins import default_registry
 
-from .clips import Pixels, least, told, with_weights
+from .clips import Pixels, least, told
 
 LORA = Path(__file__).parent / "data" / "striped.safetensors"
 """As `python -m ltx2_training lora` writes it."""
@@ -47,14 +47,12 @@ def frames(made: sg.Graph, pool: sg.Pool, prompt: str, seed: int) -> Pixels:
     return pixels
 
 
-@with_weights
 def test_it_is_small() -> None:
     """As what lies in a repository should be."""
     assert LORA.stat().st_size <= 2**20
 
 
 @pytest.mark.slow
-@with_weights
 def test_at_strength_0_it_changes_no_bit(pool: sg.Pool) -> None:
     """Video and sound are as without it, also of a prompt that names its style; at strength 1 they are not."""
     said: dict[str, Any] = {"prompt": striped_sentence(SCENES, 0, 3), "seed": 0}
@@ -66,7 +64,6 @@ def test_at_strength_0_it_changes_no_bit(pool: sg.Pool) -> None:
 
 
 @pytest.mark.slow
-@with_weights
 def test_backgrounds_are_striped_where_the_prompt_says_so(pool: sg.Pool) -> None:
     """Black stripes on the colour that is said; without the word, or without the LoRA, plain backgrounds."""
     style, plain = graph(1.0), graph(None)

@@ -13,7 +13,7 @@ from ltx2_training.measure import look, sides
 from ltx2_training.scenes import Scenes, draw
 from ltx2_training.sentences import sentence
 
-from .clips import RATE, Clip, drawn, least, make, shipped, told, with_weights
+from .clips import RATE, Clip, drawn, least, make, shipped, told
 
 FRAMES = 49
 APART = 2
@@ -91,7 +91,6 @@ def test_drawn_clips_pass_and_others_do_not() -> None:
 
 
 @pytest.mark.slow
-@with_weights
 def test_a_tone_goes_where_its_shape_goes(clips: list[Clip]) -> None:
     """From one side to the other."""
     found = [follows(clips[row], row) for row in TRAVEL]
@@ -99,7 +98,6 @@ def test_a_tone_goes_where_its_shape_goes(clips: list[Clip]) -> None:
 
 
 @pytest.mark.slow
-@with_weights
 def test_it_clicks_where_a_wall_is_hit(clips: list[Clip]) -> None:
     """Within two frames of where that is seen."""
     found = [clicks_where_it_bounces(clips[row], row) for row in BOUNCE]

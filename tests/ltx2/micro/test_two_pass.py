@@ -12,7 +12,7 @@ from ltx2_training.measure import look
 from ltx2_training.scenes import Scenes, draw
 from ltx2_training.sentences import sentence
 
-from .clips import Pixels, drawn, least, shipped, told, with_weights
+from .clips import Pixels, drawn, least, shipped, told
 
 FRAMES = 25
 
@@ -69,7 +69,6 @@ def test_widths_are_those_of_outlines() -> None:
 
 
 @pytest.mark.slow
-@with_weights
 def test_outlines_are_sharper_than_of_an_enlarged_base_pass(pool: sg.Pool) -> None:
     """And nearer to those of a drawn clip of the size; what is shown is the same shape on the same ground."""
     one, two = shipped("ltx2/text-to-video", frames=FRAMES), shipped("ltx2/text-to-video-two-pass", frames=FRAMES)

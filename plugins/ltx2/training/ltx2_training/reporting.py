@@ -184,7 +184,8 @@ def _phases(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _piece(name: str, entry: Mapping[str, Any]) -> str:
     phases = _phases(entry)
     steps, seconds = sum(phase["steps"] for phase in phases), entry["wall"]
-    return f"| {name}, seed {entry['seed']} | {steps} | {seconds:.0f} | {entry['device']} |"
+    devices = f"{entry['processes']} x " if entry.get("processes", 1) > 1 else ""
+    return f"| {name}, seed {entry['seed']} | {steps} | {seconds:.0f} | {devices}{entry['device']} |"
 
 
 def _reconstruction(pieces: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[str, str]]:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
-import json
-import os
-import signal
-import sys
 import tempfile
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import attrs
+from serving import die_at_line, serve
 
 import stagegraph as sg
 from stagegraph import durable
 from stagegraph.artifacts import Codecs
 from stagegraph.caching import Caching
-from stagegraph.errors import StagegraphError
 from stagegraph.sessions import folder as folders
 from stagegraph.sessions.folder import SessionFolder
 from stagegraph.store import Store
@@ -82,27 +75,10 @@ def grow(file: Path, parts: Sequence[Path]) -> bool:
 REGISTRY = attrs.evolve(sg.Registry.of(Step, Steps, File), joiners={".bin": sg.Joiner((".bin",), File, grow)})
 
 
-def die_at_line(line: int) -> None:
-    """Have this process killed when it comes to the n-th line of the code that keeps sessions, counted from now."""
-    places, left = (str(folders.__file__), str(durable.__file__)), line
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal left
-        if not frame.f_code.co_filename.startswith(places):
-            return None
-        if event == "line":
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return trace
-
-    sys.settrace(trace)
-
-
 def extend(job: dict[str, Any]) -> dict[str, Any]:
     """Begin the session if there is none, ask for segments if any are given, and make what is pending."""
     if "dies_at_line" in job:
-        die_at_line(job["dies_at_line"])
+        die_at_line(job["dies_at_line"], str(folders.__file__), str(durable.__file__))
     path = Path(job["folder"])
     if not (path / "session.json").exists():
         SessionFolder.create(path, graph().bind(), REGISTRY)
@@ -115,35 +91,11 @@ def extend(job: dict[str, Any]) -> dict[str, Any]:
     return {"made": made, "pending": opened.pending(), "segments": opened.snapshot().segments}
 
 
-def work(job: dict[str, Any]) -> int:
-    """Do a job in a process of its own, and write down how it ended; gives the exit code."""
-    try:
-        result = extend(job)
-    except StagegraphError as error:
-        result = {"error": type(error).__name__, "text": str(error)}
-    except BaseException:
-        traceback.print_exc()
-        return 1
-    Path(job["result"]).write_text(json.dumps(result))
-    return 0
-
-
 def main() -> None:
     """Serve until stdin ends."""
     with tempfile.TemporaryDirectory() as folder:
         extend({"folder": f"{folder}/session", "store": f"{folder}/store", "words": ["a"], "ahead": 1})
-    gc.collect()
-    gc.freeze()
-    for line in sys.stdin:
-        job = json.loads(line)
-        if job["do"] == "wait":
-            answer = os.waitstatus_to_exitcode(os.waitpid(job["pid"], 0)[1])
-        else:
-            answer = os.fork()
-            if answer == 0:
-                os._exit(work(job))
-        sys.stdout.write(f"{answer}\n")
-        sys.stdout.flush()
+    serve({"extend": extend})
 
 
 if __name__ == "__main__":

@@ -8,26 +8,20 @@ from __future__ import annotations
 
 import errno
 import functools
-import gc
-import json
 import os
 import resource
-import signal
 import sqlite3
-import sys
 import tempfile
-import traceback
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import crash_graph
+from serving import Work, die_at_line, serve
 
 from stagegraph import caching, events
 from stagegraph.artifacts import Codecs
 from stagegraph.caching import Caching
-from stagegraph.errors import StagegraphError
 from stagegraph.executors import serial, threads
 from stagegraph.executors.threads import Lanes
 from stagegraph.store import Store, objects, runs
@@ -95,29 +89,11 @@ def fail_calls(first: int, count: int, error: int) -> Failing:
     return failing
 
 
-def die_at_line(line: int) -> None:
-    """Have this process killed when it comes to the n-th line of the code that keeps runs, counted from now."""
-    places = (str(Path(objects.__file__).parent), str(caching.__file__))
-    left = line
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal left
-        if not frame.f_code.co_filename.startswith(places):
-            return None
-        if event == "line":
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return trace
-
-    sys.settrace(trace)
-
-
 def run(job: dict[str, Any]) -> dict[str, Any]:
     """Run the graph, or go on with a run; gives what became of it."""
     crash_graph.LOG.path = Path(job["log"])
     if "dies_at_line" in job:
-        die_at_line(job["dies_at_line"])
+        die_at_line(job["dies_at_line"], str(Path(objects.__file__).parent), str(caching.__file__))
     if "fails_at" in job:
         fail_calls(job["fails_at"], job["fails"], job["error"])
     if "largest_file" in job:
@@ -153,39 +129,14 @@ def collect(job: dict[str, Any]) -> dict[str, Any]:
     return {"entries": sum(freed)}
 
 
-JOBS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"run": run, "count": count, "collect": collect}
-
-
-def work(job: dict[str, Any]) -> int:
-    """Do a job in a process of its own, and write down how it ended; gives the exit code."""
-    try:
-        result = JOBS[job["do"]](job)
-    except StagegraphError as error:
-        result = {"error": type(error).__name__, "code": error.code, "text": str(error)}
-    except BaseException:
-        traceback.print_exc()
-        return 1
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    Path(job["result"]).write_text(json.dumps(result))
-    return 0
+JOBS: dict[str, Work] = {"run": run, "count": count, "collect": collect}
 
 
 def main() -> None:
     """Serve until stdin ends."""
     with tempfile.TemporaryDirectory() as folder:  # what a process looks up only once is looked up here
         run({"log": f"{folder}/log", "store": f"{folder}/store", "folder": f"{folder}/run", "threads": True})
-    gc.collect()
-    gc.freeze()  # or the collector of a child would copy every page of its parent
-    for line in sys.stdin:
-        job = json.loads(line)
-        if job["do"] == "wait":
-            answer = os.waitstatus_to_exitcode(os.waitpid(job["pid"], 0)[1])
-        else:
-            answer = os.fork()
-            if answer == 0:
-                os._exit(work(job))
-        sys.stdout.write(f"{answer}\n")
-        sys.stdout.flush()
+    serve(JOBS)
 
 
 if __name__ == "__main__":

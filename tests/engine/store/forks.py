@@ -24,14 +24,18 @@ class Server:
 
     Args:
         folder: where jobs leave what they give.
-        program: serves them, as `crash_server` does.
+        program: serves them by `serving.serve`, which it imports by that name.
     """
 
     def __init__(self, folder: Path, program: Path = PROGRAM) -> None:
         self._folder = folder
         self._numbers = itertools.count()
         self._process = subprocess.Popen(
-            [sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, str(program)],
+            env={**os.environ, "PYTHONPATH": f"{PROGRAM.parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def __enter__(self) -> Server:

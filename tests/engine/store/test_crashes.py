@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
 
@@ -20,6 +17,7 @@ from stagegraph.store.store import INLINE
 
 from .contents import files, get, put
 from .disks import small_disk
+from .serving import die_at_line
 
 SOURCES = str(Path(stagegraph.store.store.__file__).parent)
 BIG = b"big" * INLINE
@@ -44,23 +42,6 @@ def ended(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def kill_at(line: int) -> None:
-    """Have this process killed when it comes to the n-th line of the store's code, counted from now."""
-    left = line
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal left
-        if not frame.f_code.co_filename.startswith(SOURCES):
-            return None
-        if event == "line":
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return trace
-
-    sys.settrace(trace)
-
-
 def test_a_process_killed_anywhere_in_a_put_leaves_all_or_nothing(tmp_path: Path) -> None:
     """After a kill at every third line: opened again, the entry is as before or as put, and nothing else is there."""
     line, before, after = -1, 0, 0
@@ -73,7 +54,7 @@ def test_a_process_killed_anywhere_in_a_put_leaves_all_or_nothing(tmp_path: Path
 
         def replace(folder: Path = folder, line: int = line) -> None:
             store = Store(folder)
-            kill_at(line)
+            die_at_line(line, SOURCES)
             put(store, "a", BIG[::-1], b"new")
 
         code = ended(in_a_child(replace))

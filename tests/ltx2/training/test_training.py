@@ -17,11 +17,12 @@ import torch
 import torch.fx
 from torch import nn
 
-from ltx2_training import enlarging, flow, hearing, networks, reading, recipe, state, video, words
+from ltx2_training import enlarging, flow, hearing, networks, reading, recipe, state, video, words, world
+from ltx2_training.clips import render
 from ltx2_training.compiling import compiled
 from ltx2_training.flow import Bucket, Keeps, Trainee
 from ltx2_training.loop import Task, train
-from ltx2_training.lowpass import COEFFICIENTS, USED, latents
+from ltx2_training.lowpass import COEFFICIENTS, USED, latents, mirrored
 from ltx2_training.optim import Optimizer, orthogonal
 from ltx2_training.pieces import REGISTERS, _meaningless
 from ltx2_training.scenes import draw, poses
@@ -96,6 +97,27 @@ def test_one_side_serves_both() -> None:
     louder = mel.clone()
     louder[:, 0] += 1
     torch.testing.assert_close(stereo(louder)[:, 1], expected[:, 1], atol=1e-5, rtol=1e-4)
+
+
+def test_latents_are_mirrored_as_pictures_are() -> None:
+    """Without drawing them again."""
+    x = torch.rand(2, 3, 9, 64, 96) * 2 - 1
+    z = latents(x)
+    for axis in (1, 2):
+        torch.testing.assert_close(mirrored(z, axis), latents(x.flip(axis + 2)), atol=1e-5, rtol=1e-5)
+
+
+def test_clips_to_be_enlarged_follow_from_what_their_shapes_cover() -> None:
+    """Ground and shapes in their colours, as they are drawn."""
+    scenes = draw(3, 40)
+    alone = np.flatnonzero(scenes.present[:, 1] == 0)[:3]
+    some = scenes[alone].on("cpu")
+    small, large = enlarging.covered(some, 9, 64), enlarging.covered(some, 9, 128)
+    for z, height in ((small, 64), (large, 128)):
+        palette = torch.from_numpy(world.RGB / 127.5 - 1)
+        ground = palette[some.background]
+        made = enlarging.clips(ground, [palette[some.colour[:, 0]] - ground], [z])
+        torch.testing.assert_close(made, latents(render(some, 9, height)), atol=1e-3, rtol=0)
 
 
 def test_the_loss_of_the_upsampler_falls() -> None:
@@ -360,7 +382,6 @@ import torch
 from torch import nn
 from ltx2_training import ranks
 from ltx2_training.loop import Task, train
-from ltx2_training.lowpass import COEFFICIENTS, USED, latents
 from ltx2_training.optim import Optimizer
 ranks.join("cpu")
 torch.manual_seed(0)

@@ -33,12 +33,32 @@ def render(
         frame_rate: frames a second.
         painter: `paint`, perhaps compiled.
     """
-    at = poses(scenes, frame_times(scenes, frames, frame_rate))
     colours = _constant("colours", scenes)
+    return _painted(
+        scenes, frames, height, frame_rate, painter or paint, colours[scenes.background], colours[scenes.colour]
+    )
+
+
+def covers(scenes: Scenes, frames: int, height: int, *, frame_rate: float = 24.0) -> Array:
+    """How much of each pixel, 0 to 1, the first shape covers: [n, 1, frames, height, width]."""
+    first = scenes.map(lambda values: values[:, :1] if values.ndim == 2 else values)
+    return _painted(first, frames, height, frame_rate, paint, 0 * first.present, 0 * first.present[..., None] + 1)
+
+
+def _painted(
+    scenes: Scenes,
+    frames: int,
+    height: int,
+    frame_rate: float,
+    painter: Callable[..., Array],
+    ground: Array,
+    colours: Array,
+) -> Array:
+    at = poses(scenes, frame_times(scenes, frames, frame_rate))
     columns, lines = ((_arange(size, scenes) + 0.5) / height for size in (round(height * ASPECT), height))
-    return (painter or paint)(
-        colours[scenes.background],
-        colours[scenes.colour],
+    return painter(
+        ground,
+        colours,
         scenes.present,
         _constant("corners", scenes)[scenes.kind],
         _constant("reach", scenes)[scenes.kind][..., None] * at.radius,
@@ -58,21 +78,21 @@ def paint(
     columns: Array,
     lines: Array,
 ) -> Array:
-    """Pictures [n, 3, t, h, w] of up to two shapes, the second in front.
+    """Pictures [n, c, t, h, w] of s shapes, the later in front of the earlier.
 
     Args:
-        ground: [n, 3], colour.
-        colours: [n, 2, 3], of the shapes.
-        present: [n, 2].
-        corners: [n, 2], how many; 0 of a circle.
-        outer: [n, 2, t], distance of the corners from the centre.
-        at: x, y and angle [n, 2, t].
+        ground: [n, c], colour.
+        colours: [n, s, c], of the shapes.
+        present: [n, s].
+        corners: [n, s], how many; 0 of a circle.
+        outer: [n, s, t], distance of the corners from the centre.
+        at: x, y and angle [n, s, t].
         columns: [w], where the middles of pixels are.
         lines: [h].
     """
     xp = namespace(ground)
     picture = ground[:, :, None, None, None]
-    for which in (0, 1):
+    for which in range(present.shape[1]):
         x, y, angle = (values[:, which, :, None, None] for values in at)
         # [n, t, h, w], as seen from the centre
         across = columns - x

@@ -10,11 +10,21 @@ from torch import Tensor, nn
 from stagegraph_ltx2.model.latent_upsampler import LatentUpsampler
 from stagegraph_ltx2.model.video_vae import VideoVAE
 
-from .clips import render
+from . import world
+from .clips import covers, render
 from .loop import Task
-from .lowpass import USED, latents, padded
+from .lowpass import BLOCK, USED, latents, mirrored, padded
 from .scenes import Scenes
 from .video import decibels
+
+CLIPS = 4096
+"""That are drawn."""
+
+PAIRS = 0.25
+"""Share of clips with two shapes."""
+
+OFF = 0.3
+"""Deviation of what is wrong with latents of a base pass, about."""
 
 
 def loss(upsampler: LatentUpsampler) -> Callable[..., tuple[Tensor, Mapping[str, Tensor]]]:
@@ -30,17 +40,66 @@ def loss(upsampler: LatentUpsampler) -> Callable[..., tuple[Tensor, Mapping[str,
 
 
 def tasks(
-    upsampler: LatentUpsampler, scenes: Scenes, *, frames: int = 17, height: int = 128, count: int = 32
+    upsampler: LatentUpsampler,
+    scenes: Scenes,
+    *,
+    frames: int = 17,
+    height: int = 128,
+    count: int = 32,
 ) -> list[Task]:
-    """Steps over pairs of latents, drawn as they are needed."""
+    """Steps over pairs of latents, of shapes that are drawn once and seen mirrored, in all colours, alone or in pairs.
+
+    Latents are linear in the pixels: those of a clip follow from those of what its shapes cover.
+    """
+    scenes = scenes[:CLIPS]
+    device = scenes.seam.device
+    shapes = [covered(scenes, frames, size) for size in (height, 2 * height)]
+    palette = torch.from_numpy(world.RGB / 127.5 - 1).to(device)
 
     def batch() -> Sequence[Tensor]:
-        some = scenes[torch.randint(len(scenes), (count,), device=scenes.seam.device)]
-        small, large = (latents(render(some, frames, size)) for size in (height, 2 * height))
+        rows = torch.randint(len(scenes), (2, count), device=device)
+        ways = [axis for axis in (1, 2) if torch.rand(()) < 0.5]
+        ground, first, second = palette[torch.rand(count, len(palette), device=device).argsort(1)[:, :3]].unbind(1)
+        two = torch.rand(count, 1, device=device) < PAIRS
+        colours = first - ground, (second - ground) * two
+        small, large = (clips(ground, colours, [_turned(z[some], ways) for some in rows]) for z in shapes)
         # The base pass gives latents that are a little off.
-        return [small + 0.2 * torch.randn_like(small), large]
+        return [small + OFF * torch.randn_like(small), large]
 
     return [Task("upsampling", batch, loss(upsampler))]
+
+
+def covered(scenes: Scenes, frames: int, height: int) -> Tensor:
+    """Latents [n, 20, k, h, w] of what the first shape of each scene covers."""
+    chunk = 32 if scenes.seam.is_cuda else 1  # a CPU is fastest where little lies between two operations
+    parts = (scenes[start : start + chunk] for start in range(0, len(scenes), chunk))
+    return torch.cat([latents(covers(some, frames, height)) for some in parts])
+
+
+def _turned(z: Tensor, ways: Sequence[int]) -> Tensor:
+    for axis in ways:
+        z = mirrored(z, axis)
+    return z
+
+
+def clips(ground: Tensor, colours: Sequence[Tensor], shapes: Sequence[Tensor]) -> Tensor:
+    """Latents [b, 60, k, h, w] of clips.
+
+    Args:
+        ground: [b, 3].
+        colours: [b, 3] of each shape, less the ground.
+        shapes: [b, 20, k, h, w], what each covers.
+    """
+    flat = latents(torch.ones(1, 1, 9, *BLOCK[1:], device=ground.device))[:, :, :1]
+    made = _times(ground, flat)
+    for colour, z in zip(colours, shapes, strict=True):
+        made = made + _times(colour, z)
+    return made.flatten(1, 2)
+
+
+def _times(colour: Tensor, z: Tensor) -> Tensor:
+    """Latents [b, 3, 20, k, h, w] of something in a colour [b, 3]."""
+    return colour[..., None, None, None, None] * z[:, None]
 
 
 @torch.no_grad()

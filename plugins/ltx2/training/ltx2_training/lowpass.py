@@ -67,9 +67,11 @@ def _wave(order: int, length: int) -> Tensor:
 
 
 def latents(pixels: Tensor) -> Tensor:
-    """Latents [b, 60, k + 1, h, w] of pixels [b, 3, 8k + 1, 32h, 32w] in [-1, 1]: the first frame as if it stood still.
+    """Latents [b, 20 c, k + 1, h, w] of pixels [b, c, 8k + 1, 32h, 32w] in [-1, 1]: the first frame as if it stood
+    still.
 
-    They are normalised: mean 0 and deviation 1 in a checkpoint leave them as they are.
+    They are linear in the pixels. Those of three colours are normalised: mean 0 and deviation 1 in a checkpoint leave
+    them as they are.
     """
     t, h, w = BLOCK
     whole = torch.cat((pixels[:, :, :1].expand(-1, -1, t - 1, -1, -1), pixels), 2)
@@ -77,6 +79,13 @@ def latents(pixels: Tensor) -> Tensor:
     blocks = whole.reshape(b, c, frames // t, t, height // h, h, width // w, w).permute(0, 2, 4, 6, 1, 3, 5, 7)
     found = blocks.reshape(*blocks.shape[:5], -1).float() @ _basis(pixels.device).T
     return found.flatten(4).permute(0, 4, 1, 2, 3)
+
+
+def mirrored(z: Tensor, axis: int) -> Tensor:
+    """Latents of the mirrored pixels: from top to bottom for axis 1, from left to right for axis 2."""
+    odd = torch.tensor([order[axis] % 2 for order in COEFFICIENTS], device=z.device)
+    signs = (1 - 2 * odd).repeat(z.shape[1] // len(COEFFICIENTS))
+    return z.flip(axis + 2) * signs[:, None, None, None]
 
 
 def padded(z: Tensor, dim: int) -> Tensor:

@@ -46,6 +46,8 @@ MEASURES: Mapping[str, tuple[str, float]] = {
 OTHERS = ("bench", "lora")
 """What a state tells that has no part in the checkpoint."""
 
+MEL_ERROR = "mean error of mel spectrograms (natural logarithm, silent bins too)"
+
 
 @attrs.frozen
 class Asked:
@@ -195,8 +197,8 @@ def _reconstruction(pieces: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[t
             found.append((f"video VAE, {size}", f"PSNR {psnr['mean']} dB on average, {psnr['least']} dB at least"))
     if pieces.get("sound"):
         last = pieces["sound"][-1]
-        found.append(("audio VAE", f"mean error of log mel spectrograms {last['mel_error']}"))
-        found.append(("vocoder", f"SNR {last['vocoder_snr_db']} dB, mel error {last['vocoder_mel_error']}"))
+        found.append(("audio VAE", f"{MEL_ERROR} {last['mel_error']}"))
+        found.append(("vocoder", f"SNR {last['vocoder_snr_db']} dB, {MEL_ERROR} {last['vocoder_mel_error']}"))
     if pieces.get("upsampler"):
         psnr = pieces["upsampler"][-1]["psnr"]
         found.append(("latent upsampler", f"PSNR {psnr['upsampled']} dB; of stretched pictures {psnr['stretched']} dB"))

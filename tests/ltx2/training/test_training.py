@@ -123,7 +123,7 @@ def test_clips_to_be_enlarged_follow_from_what_their_shapes_cover() -> None:
 def test_the_loss_of_the_upsampler_falls() -> None:
     """A few steps on one pair of latents."""
     upsampler = networks.build("latent_upsampler")
-    task = enlarging.tasks(upsampler, draw(1, 2).on("cpu"), frames=9, height=64, count=1)[0]
+    task = enlarging.tasks(upsampler, draw(1, 2).on("cpu"), lengths=(9,), height=64, count=1)[0]
     _falls(upsampler, task, 40, lr=1e-2)
 
 

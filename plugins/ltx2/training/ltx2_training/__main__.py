@@ -200,7 +200,7 @@ def _upsampler(options: argparse.Namespace) -> dict[str, Any]:
         _find(options, "upsampler", modules)
     scenes = draw(3000 + options.seed, 16 if options.small else SCENES).on(options.device)
     optimizer = Optimizer([upsampler], options.lr or 3e-3, matrices=not options.small)
-    sizes = {"frames": 9, "height": 64, "count": 1} if options.small else {}
+    sizes: dict[str, Any] = {"lengths": (9,), "height": 64, "count": 1} if options.small else {}
     told = _train(
         options,
         modules,
@@ -211,8 +211,12 @@ def _upsampler(options: argparse.Namespace) -> dict[str, Any]:
     )
     state.save(options.out, "upsampler", modules.state_dict(), dtype=torch.bfloat16)
     unseen = draw(7, 2 if options.small else 32, held_out=True).on(options.device)
-    frames, height = (9, 64) if options.small else (25, 128)
-    return {**told, "psnr": enlarging.evaluate(upsampler, vae, unseen, frames=frames, height=height)}
+    kinds = ((9, 64),) if options.small else ((25, 128), (49, 128))
+    psnr = {
+        f"{frames}x{height}": enlarging.evaluate(upsampler, vae, unseen, frames=frames, height=height)
+        for frames, height in kinds
+    }
+    return {**told, "psnr": psnr}
 
 
 def _flow(options: argparse.Namespace) -> dict[str, Any] | None:

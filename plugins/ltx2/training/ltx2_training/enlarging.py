@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +18,11 @@ from .lowpass import BLOCK, USED, latents, mirrored, padded
 from .scenes import Scenes
 from .video import decibels
 
-CLIPS = 4096
+CLIPS = 2048
 """That are drawn."""
+
+LENGTHS = (17, 25, 33, 49)
+"""Frames; of one length alone, it learns what is where in that length, and fails in others."""
 
 PAIRS = 0.25
 """Share of clips with two shapes."""
@@ -43,7 +47,7 @@ def tasks(
     upsampler: LatentUpsampler,
     scenes: Scenes,
     *,
-    frames: int = 17,
+    lengths: Sequence[int] = LENGTHS,
     height: int = 128,
     count: int = 32,
 ) -> list[Task]:
@@ -53,20 +57,21 @@ def tasks(
     """
     scenes = scenes[:CLIPS]
     device = scenes.seam.device
-    shapes = [covered(scenes, frames, size) for size in (height, 2 * height)]
+    shapes = [covered(scenes, max(lengths), size) for size in (height, 2 * height)]
     palette = torch.from_numpy(world.RGB / 127.5 - 1).to(device)
 
-    def batch() -> Sequence[Tensor]:
+    def batch(frames: int) -> Sequence[Tensor]:
         rows = torch.randint(len(scenes), (2, count), device=device)
         ways = [axis for axis in (1, 2) if torch.rand(()) < 0.5]
         ground, first, second = palette[torch.rand(count, len(palette), device=device).argsort(1)[:, :3]].unbind(1)
         two = torch.rand(count, 1, device=device) < PAIRS
         colours = first - ground, (second - ground) * two
-        small, large = (clips(ground, colours, [_turned(z[some], ways) for some in rows]) for z in shapes)
+        seen = [z[:, :, : (frames - 1) // BLOCK[0] + 1] for z in shapes]
+        small, large = (clips(ground, colours, [_turned(z[some], ways) for some in rows]) for z in seen)
         # The base pass gives latents that are a little off.
         return [small + OFF * torch.randn_like(small), large]
 
-    return [Task("upsampling", batch, loss(upsampler))]
+    return [Task(f"{frames} frames", partial(batch, frames), loss(upsampler)) for frames in lengths]
 
 
 def covered(scenes: Scenes, frames: int, height: int) -> Tensor:

@@ -200,8 +200,9 @@ def _reconstruction(pieces: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[t
         found.append(("audio VAE", f"{MEL_ERROR} {last['mel_error']}"))
         found.append(("vocoder", f"SNR {last['vocoder_snr_db']} dB, {MEL_ERROR} {last['vocoder_mel_error']}"))
     if pieces.get("upsampler"):
-        psnr = pieces["upsampler"][-1]["psnr"]
-        found.append(("latent upsampler", f"PSNR {psnr['upsampled']} dB; of stretched pictures {psnr['stretched']} dB"))
+        for size, psnr in pieces["upsampler"][-1]["psnr"].items():
+            told = f"PSNR {psnr['upsampled']} dB; of stretched pictures {psnr['stretched']} dB"
+            found.append((f"latent upsampler, {size} to twice the size", told))
     return found
 
 

@@ -55,7 +55,7 @@ def test_stripes_are_the_same_on_a_gpus_arrays() -> None:
     striped = striped_pictures(SCENES, first, 2, 64)
     same = striped_pictures(SCENES.on("cpu"), torch.from_numpy(first), 2, 64)
     np.testing.assert_allclose(striped, same.numpy(), atol=1e-4)
-    shape = world.RGB[SCENES.colour[:, 0]] / 127.5 - 1
+    shape = world.PALETTE[SCENES.colour[:, 0]]
     for row in range(len(SCENES)):
         pictures = np.stack([render(SCENES[row : row + 1], 2, 64)[0], striped[row]])
         inside = (np.abs(pictures - shape[row][:, None, None, None]) < 1e-4).all(1)

@@ -114,7 +114,7 @@ def test_clips_to_be_enlarged_follow_from_what_their_shapes_cover() -> None:
     some = scenes[alone].on("cpu")
     small, large = enlarging.covered(some, 9, 64), enlarging.covered(some, 9, 128)
     for z, height in ((small, 64), (large, 128)):
-        palette = torch.from_numpy(world.RGB / 127.5 - 1)
+        palette = torch.from_numpy(world.PALETTE)
         ground = palette[some.background]
         made = enlarging.clips(ground, [palette[some.colour[:, 0]] - ground], [z])
         torch.testing.assert_close(made, latents(render(some, 9, height)), atol=1e-3, rtol=0)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,11 @@ def _train(options: argparse.Namespace, *args: Any, **keywords: Any) -> dict[str
     return train(*args, graphs=graphs, label=options.command, **keywords)
 
 
+def _by_size(evaluate: Callable[..., Any], sizes: Iterable[tuple[int, int]]) -> dict[str, Any]:
+    """What an evaluation tells of clips of so many frames and lines each."""
+    return {f"{frames}x{height}": evaluate(frames=frames, height=height) for frames, height in sizes}
+
+
 def _video(options: argparse.Namespace) -> dict[str, Any]:
     from . import networks, video
     from .optim import Optimizer
@@ -148,8 +154,7 @@ def _video(options: argparse.Namespace) -> dict[str, Any]:
     state.save(options.out, "video", modules.state_dict(), dtype=torch.bfloat16)
     unseen = draw(7, 4 if options.small else 64, held_out=True).on(options.device)
     kinds = ((9, 64),) if options.small else ((25, 128), (49, 128), (25, 256))
-    psnr = {f"{frames}x{height}": video.evaluate(vae, unseen, frames=frames, height=height) for frames, height in kinds}
-    return {**told, "psnr": psnr}
+    return {**told, "psnr": _by_size(partial(video.evaluate, vae, unseen), kinds)}
 
 
 def _sound(options: argparse.Namespace) -> dict[str, Any]:
@@ -212,11 +217,7 @@ def _upsampler(options: argparse.Namespace) -> dict[str, Any]:
     state.save(options.out, "upsampler", modules.state_dict(), dtype=torch.bfloat16)
     unseen = draw(7, 2 if options.small else 32, held_out=True).on(options.device)
     kinds = ((9, 64),) if options.small else ((25, 128), (49, 128))
-    psnr = {
-        f"{frames}x{height}": enlarging.evaluate(upsampler, vae, unseen, frames=frames, height=height)
-        for frames, height in kinds
-    }
-    return {**told, "psnr": psnr}
+    return {**told, "psnr": _by_size(partial(enlarging.evaluate, upsampler, vae, unseen), kinds)}
 
 
 def _flow(options: argparse.Namespace) -> dict[str, Any] | None:

@@ -33,32 +33,12 @@ def render(
         frame_rate: frames a second.
         painter: `paint`, perhaps compiled.
     """
-    colours = _constant("colours", scenes)
-    return _painted(
-        scenes, frames, height, frame_rate, painter or paint, colours[scenes.background], colours[scenes.colour]
-    )
-
-
-def covers(scenes: Scenes, frames: int, height: int, *, frame_rate: float = 24.0) -> Array:
-    """How much of each pixel, 0 to 1, the first shape covers: [n, 1, frames, height, width]."""
-    first = scenes.map(lambda values: values[:, :1] if values.ndim == 2 else values)
-    return _painted(first, frames, height, frame_rate, paint, 0 * first.present, 0 * first.present[..., None] + 1)
-
-
-def _painted(
-    scenes: Scenes,
-    frames: int,
-    height: int,
-    frame_rate: float,
-    painter: Callable[..., Array],
-    ground: Array,
-    colours: Array,
-) -> Array:
     at = poses(scenes, frame_times(scenes, frames, frame_rate))
+    colours = _constant("colours", scenes)
     columns, lines = ((_arange(size, scenes) + 0.5) / height for size in (round(height * ASPECT), height))
-    return painter(
-        ground,
-        colours,
+    return (painter or paint)(
+        colours[scenes.background],
+        colours[scenes.colour],
         scenes.present,
         _constant("corners", scenes)[scenes.kind],
         _constant("reach", scenes)[scenes.kind][..., None] * at.radius,
@@ -66,6 +46,16 @@ def _painted(
         columns,
         lines,
     )
+
+
+def covers(scenes: Scenes, frames: int, height: int) -> Array:
+    """How much of each pixel, 0 to 1, the first shape covers: [n, 1, frames, height, width]."""
+    first = scenes.map(lambda values: values[:, :1] if values.ndim == 2 else values)
+    return render(first, frames, height, painter=_paint_ones)
+
+
+def _paint_ones(ground: Array, colours: Array, *rest: Array) -> Array:
+    return paint(0 * ground[:, :1], 0 * colours[..., :1] + 1, *rest)
 
 
 def paint(
@@ -159,7 +149,7 @@ def sound(scenes: Scenes, samples: int, rate: int, *, offset: Array | float = 0.
 
 
 _TABLES = {
-    "colours": world.RGB / 127.5 - 1,
+    "colours": world.PALETTE,
     "corners": world.CORNERS,
     "reach": world.REACH,
     "pitches": world.PITCHES,

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from stagegraph_ltx2.model.latent_upsampler import LatentUpsampler
 from stagegraph_ltx2.model.video_vae import VideoVAE
+from stagegraph_ltx2.shapes import latent_frames
 
 from . import world
 from .clips import covers, render
 from .loop import Task
-from .lowpass import BLOCK, USED, latents, mirrored, padded
+from .lowpass import USED, flat, latents, mirrored, padded
 from .scenes import Scenes
 from .video import decibels
 
@@ -58,7 +59,7 @@ def tasks(
     scenes = scenes[:CLIPS]
     device = scenes.seam.device
     shapes = [covered(scenes, max(lengths), size) for size in (height, 2 * height)]
-    palette = torch.from_numpy(world.RGB / 127.5 - 1).to(device)
+    palette = torch.from_numpy(world.PALETTE).to(device)
 
     def batch(frames: int) -> Sequence[Tensor]:
         rows = torch.randint(len(scenes), (2, count), device=device)
@@ -66,7 +67,7 @@ def tasks(
         ground, first, second = palette[torch.rand(count, len(palette), device=device).argsort(1)[:, :3]].unbind(1)
         two = torch.rand(count, 1, device=device) < PAIRS
         colours = first - ground, (second - ground) * two
-        seen = [z[:, :, : (frames - 1) // BLOCK[0] + 1] for z in shapes]
+        seen = [z[:, :, : latent_frames(frames)] for z in shapes]
         small, large = (clips(ground, colours, [_turned(z[some], ways) for some in rows]) for z in seen)
         # The base pass gives latents that are a little off.
         return [small + OFF * torch.randn_like(small), large]
@@ -95,8 +96,7 @@ def clips(ground: Tensor, colours: Sequence[Tensor], shapes: Sequence[Tensor]) -
         colours: [b, 3] of each shape, less the ground.
         shapes: [b, 20, k, h, w], what each covers.
     """
-    flat = latents(torch.ones(1, 1, 9, *BLOCK[1:], device=ground.device))[:, :, :1]
-    made = _times(ground, flat)
+    made = _times(ground, flat(ground.device)[None])
     for colour, z in zip(colours, shapes, strict=True):
         made = made + _times(colour, z)
     return made.flatten(1, 2)

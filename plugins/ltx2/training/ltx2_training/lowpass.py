@@ -66,6 +66,12 @@ def _wave(order: int, length: int) -> Tensor:
     return torch.cos(math.pi * order * places) * math.sqrt((2 if order else 1) / length)
 
 
+@cache
+def flat(device: torch.device) -> Tensor:
+    """Latents [20, 1, 1, 1] of a picture of ones, in every block."""
+    return _basis(device).sum(1)[:, None, None, None]
+
+
 def latents(pixels: Tensor) -> Tensor:
     """Latents [b, 20 c, k + 1, h, w] of pixels [b, c, 8k + 1, 32h, 32w] in [-1, 1]: the first frame as if it stood
     still.

@@ -156,12 +156,11 @@ def _draw(rng: np.random.Generator, n: int, pairs: float, seams: float, *, compo
     radii = world.COMPOSED_RADII if composed else world.RADII
     radius = np.where(grows, rng.uniform(*world.GROWING_RADII, two), rng.uniform(*radii, two))
     x, y = (_composed if composed else _places)(rng, motion, speed, radius, present)
-    # By nature a square stands on a corner.
-    level = np.where(kind == 1, np.pi / 4, 0)
-    upright = np.where(motion == TURNING, rng.uniform(0, 6.28, two), 0)
-    angle = np.where(rng.random(two) < 0.7, upright, rng.uniform(0, 6.28, two))
     if composed:
-        angle = level
+        angle = np.where(kind == 1, np.pi / 4, 0)  # level: by nature a square stands on a corner
+    else:
+        upright = np.where(motion == TURNING, rng.uniform(0, 6.28, two), 0)
+        angle = np.where(rng.random(two) < 0.7, upright, rng.uniform(0, 6.28, two))
     return Scenes(
         present,
         kind,

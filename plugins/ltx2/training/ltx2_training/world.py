@@ -26,6 +26,9 @@ COLOURS = {
 }
 NAMES = tuple(COLOURS)
 RGB = np.array([rgb for rgb, _ in COLOURS.values()], np.float32)
+PALETTE = RGB / 127.5 - 1
+"""The colours in [-1, 1], as pictures have them."""
+
 PITCHES = np.array([hertz for _, hertz in COLOURS.values()], np.int64)
 
 ASPECT = 1.5
